@@ -1,0 +1,102 @@
+"""What a completion says: the one strict format check, the one parser, and the record of an inspection."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+VerdictLabel = Literal["defect", "normal", "unparsable"]
+Decision = Literal["defect", "normal", "review"]
+Mode = Literal["reason", "fast"]
+
+_TAG = r"</?(?:think|answer)>"
+# The tempered dot keeps a second tag from hiding in the reasoning.
+_STRICT = re.compile(rf"<think>(?:(?!{_TAG}).)*</think>\s*<answer>[AB]</answer>", re.DOTALL)
+_ANSWER = re.compile(rf"<answer>((?:(?!{_TAG}).)*)</answer>", re.DOTALL)
+_THINK = re.compile(rf"<think>((?:(?!{_TAG}).)*)(?:</think>|\Z|(?=<answer>))", re.DOTALL)
+_MEANING: dict[str, VerdictLabel] = {"a": "defect", "b": "normal", "defect": "defect", "normal": "normal"}
+
+
+def follows_format(text: str) -> bool:
+    """Whether the whole completion is one think block, then one answer block with one capital letter (Eq. 3).
+
+    White space may stand around and between the blocks, nothing else may.
+    """
+    return _STRICT.fullmatch(text.strip()) is not None
+
+
+def parse_label(text: str) -> VerdictLabel:
+    """The label that the completion states.
+
+    It is read from a whole `<answer>` block that holds one letter, or the one word `defect` or `normal` (case and
+    surrounding white space aside). No answer block, several, or one holding anything else is `unparsable`: a label
+    is never read from a substring and never assumed.
+    """
+    if text.count("<answer>") != 1 or text.count("</answer>") != 1:
+        return "unparsable"
+    match = _ANSWER.search(text)
+    return _MEANING.get(match.group(1).strip().lower(), "unparsable") if match else "unparsable"
+
+
+def parse_reasoning(text: str) -> str:
+    """The text of the first think block, also where the completion was cut off inside it; '' without one."""
+    match = _THINK.search(text)
+    return match.group(1).strip() if match else ""
+
+
+def decide(label: VerdictLabel, p_defect: float | None, threshold: float | None) -> Decision:
+    """The decision for a part.
+
+    With a threshold, `defect` where `p_defect >= threshold`; without one, what the text said. An unparsable answer
+    is `review` either way: a person looks at it.
+    """
+    if label == "unparsable":
+        return "review"
+    if threshold is None or p_defect is None:
+        return label
+    return "defect" if p_defect >= threshold else "normal"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome of one inspection.
+
+    Attributes:
+        label: What the text said (the paper's metrics count this): `defect`, `normal` or `unparsable`.
+        p_defect: The policy's probability of `defect` against `normal` where the answer stands, in [0, 1].
+        decision: `defect`, `normal` or `review`: by the threshold in use, else the label; unparsable is `review`.
+        reasoning: The text of the think block.
+        text: The whole completion.
+        follows_format: Whether the completion passes the strict format check.
+        answer_forced: True where the text reached no answer, so that p_defect was read after a forced `<answer>`.
+        mode: `reason` (chain of thought) or `fast` (one forward pass, no reasoning).
+        seconds: Time of the batch divided by its images.
+        image_sha256: Hash of the image file's bytes (of the RGB pixels, where the image came from memory).
+        policy_sha256: Hash of the base model's weights.
+        adapter_sha256: Hash of the adapter's weights, None without one.
+        prompt_version: Version of the prompt's wording.
+        threshold: The threshold on p_defect in use, None without one.
+        memory: Identity of the reference memory in use, None without one.
+    """
+
+    label: VerdictLabel
+    p_defect: float | None
+    decision: Decision
+    reasoning: str
+    text: str
+    follows_format: bool
+    answer_forced: bool
+    mode: Mode
+    seconds: float
+    image_sha256: str
+    policy_sha256: str
+    adapter_sha256: str | None
+    prompt_version: str
+    threshold: float | None = None
+    memory: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The verdict as JSON-ready fields."""
+        return dataclasses.asdict(self)
