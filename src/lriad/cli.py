@@ -1,0 +1,550 @@
+"""The command line: thin commands over the API. Heavy imports stand inside the commands."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from lriad._version import __version__
+from lriad.errors import LriadError
+from lriad.verdict import Mode
+
+if TYPE_CHECKING:
+    from lriad.data import Sample
+    from lriad.evaluation import Evaluation
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Industrial anomaly detection with a reasoning vision-language model, learned from yes/no labels.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Look at, make and download data sets.")
+app.add_typer(data_app, name="data")
+
+_TABLE_LIMIT = 200
+"""Images up to which a terminal shows a table of what is in the output file; a longer list is read there."""
+
+
+Split = Literal["all", "train", "test"]
+
+PolicyOption = Annotated[
+    str, typer.Option("--policy", help="embedded, a run folder, a model folder or a hub id.")
+]
+ModeOption = Annotated[
+    Mode, typer.Option("--mode", help="reason: the whole chain of thought; fast: one forward pass.")
+]
+ThresholdOption = Annotated[
+    float | None,
+    typer.Option("--threshold", help="Decide 'defect' where p_defect reaches it; else by the answer."),
+]
+BatchOption = Annotated[int, typer.Option("--batch-size", help="Images that go through the policy together.")]
+ProcessesOption = Annotated[
+    int, typer.Option("--processes", help="Worker processes, on one GPU each where there are GPUs.")
+]
+TokensOption = Annotated[int, typer.Option("--max-new-tokens", help="Where a completion is cut off.")]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help="Such as cpu or cuda:1.", show_default="the best there is")
+]
+RetryOption = Annotated[
+    bool, typer.Option("--retry-errors", help="Inspect images again that could not be inspected before.")
+]
+SplitOption = Annotated[Split, typer.Option("--split", help="The official side of the data set.")]
+CategoriesOption = Annotated[
+    str | None, typer.Option("--categories", help="Only these, separated by commas.", show_default="all")
+]
+OverridesArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings in place of the recipe's.")
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lriad {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _globals(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks. Works behind any command.")
+    ] = False,
+) -> None:
+    pass
+
+
+# --- data ---------------------------------------------------------------------------------------------------
+
+
+@data_app.command("stats")
+def data_stats(
+    spec: Annotated[
+        str, typer.Argument(help="Such as folder:PATH, mvtec:PATH, visa:PATH or synthetic:objects.")
+    ],
+    split: SplitOption = "all",
+    categories: CategoriesOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object in place of a table.")] = False,
+) -> None:
+    """Count images per category: good, defect and the ratio (the paper's Table I)."""
+    from lriad.data import check_official, dataset_stats, load_dataset
+
+    stats = dataset_stats(load_dataset(spec, split=split, categories=_names(categories)))
+    checks = check_official(stats) if split == "all" and categories is None else []
+    if as_json:
+        import json
+
+        official = [{"name": check.name, "differences": check.differences} for check in checks]
+        typer.echo(
+            json.dumps(
+                {"rows": stats.to_rows(), "warnings": stats.warnings(), "official": official}, indent=2
+            )
+        )
+        return
+    typer.echo(stats.to_markdown())
+    for line in (*stats.warnings(), *map(str, checks)):
+        typer.echo(line, err=True)
+
+
+@data_app.command("make")
+def data_make(
+    family: Annotated[str, typer.Argument(help="parts, objects or textures.")],
+    directory: Annotated[Path, typer.Argument(help="The folder to make.")],
+    images: Annotated[int, typer.Option(help="Images a category.")] = 100,
+    defect_ratio: Annotated[
+        float | None, typer.Option(help="Share of defective images.", show_default="the family's own")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another seed draws other parts.")] = 0,
+    size: Annotated[int, typer.Option(help="Side of the images in pixels.")] = 320,
+) -> None:
+    """Draw a procedural data set with labels, masks and reasons."""
+    from lriad.data.synthetic import make_dataset
+
+    made = make_dataset(
+        family, directory, images=images, defect_ratio=defect_ratio, seed=seed, size=size, progress=True
+    )
+    typer.echo(f"jsonl:{made / 'samples.jsonl'}")
+
+
+@data_app.command("download")
+def data_download(
+    name: Annotated[str, typer.Argument(help="mvtec, visa, loco, btad or kolektorsdd.")],
+    directory: Annotated[Path, typer.Argument(help="Where to; the data set gets a folder of its own in it.")],
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="You have read the licence.")
+    ] = False,
+) -> None:
+    """Download a public data set: licence first, resumable, checked against its SHA-256."""
+    from lriad.data.download import download, find_archive
+
+    archive = find_archive(name)
+    typer.echo(archive.notice(), err=True)
+    if not accept_licence and sys.stdin.isatty():
+        accept_licence = typer.confirm("Do you accept this licence?", err=True)
+    typer.echo(archive.spec(download(name, directory, accept_licence=accept_licence)))
+
+
+# --- training -----------------------------------------------------------------------------------------------
+
+
+@app.command()
+def train(
+    recipe: Annotated[
+        str, typer.Argument(help="A YAML file, or the name of a shipped recipe: embedded-cpu.")
+    ],
+    overrides: OverridesArgument = None,
+) -> None:
+    """Train a policy by GRPO. The same command goes on with a run that was stopped."""
+    from lriad.training import load_recipe, train
+
+    typer.echo(train(load_recipe(recipe, overrides or [])))
+
+
+@app.command()
+def pretrain(
+    output: Annotated[Path, typer.Option(help="The run folder.")] = Path("runs/pretrain"),
+    images: Annotated[int | None, typer.Option(help="Images a category.", show_default="as shipped")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps.", show_default="as shipped")] = None,
+    seed: Annotated[int, typer.Option(help="Of images, batches and weights.")] = 0,
+) -> None:
+    """Make the embedded policy's weights from ImageNet eyes and procedural images."""
+    from lriad.training.pretrain import PretrainConfig, pretrain
+
+    given = {"images": images, "steps": steps, "seed": seed}
+    config = PretrainConfig(**{name: value for name, value in given.items() if value is not None})
+    typer.echo(pretrain(output, config))
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="The run folder.")] = Path("runs/demo"),
+) -> None:
+    """The main job on a CPU, offline: inspect, train on other categories, inspect again, compare."""
+    from lriad.demo import run_demo
+
+    run_demo(output)
+
+
+@app.command()
+def export(
+    run: Annotated[str, typer.Argument(help="A run folder, or any policy.")],
+    directory: Annotated[Path, typer.Argument(help="A new folder.")],
+) -> None:
+    """Merge an adapter into plain safetensors that Transformers and vLLM load."""
+    from lriad.policy import export_policy
+
+    typer.echo(export_policy(run, directory))
+
+
+# --- inspection ---------------------------------------------------------------------------------------------
+
+
+@app.command()
+def inspect(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Images, folders or quoted globs.")],
+    object_name: Annotated[
+        str | None, typer.Option("--object", help="The part in words: 'magnetic tile'.")
+    ] = None,
+    policy: PolicyOption = "embedded",
+    mode: ModeOption = "reason",
+    threshold: ThresholdOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", help="A .jsonl or .csv file. Images that are in it are not inspected again."
+        ),
+    ] = None,
+    batch_size: BatchOption = 8,
+    processes: ProcessesOption = 1,
+    max_new_tokens: TokensOption = 512,
+    device: DeviceOption = None,
+    retry_errors: RetryOption = False,
+) -> None:
+    """Inspect photographs.
+
+    Exit code: 0 all normal, 1 a defect or a review, 3 an image could not be inspected, 2 nothing was done.
+    """
+    from lriad.inspection.run import inspect_rows, inspect_to_file, outcome_of, summarise
+
+    if object_name is None:
+        raise LriadError("which part is it? Name it in words, such as --object 'magnetic tile'")
+    samples = photographs(paths, object_name)
+    settings: dict[str, Any] = {
+        "policy": policy,
+        "processes": processes,
+        "mode": mode,
+        "threshold": threshold,
+        "batch_size": batch_size,
+        "max_new_tokens": max_new_tokens,
+        "device": device,
+    }
+    if output is not None:
+        summary = inspect_to_file(samples, output, retry_errors=retry_errors, progress=True, **settings)
+        if sys.stdout.isatty() and len(samples) <= _TABLE_LIMIT:
+            from lriad.evaluation import read_predictions
+
+            asked = {sample.id for sample in samples}
+            _print_table([row for row in read_predictions(output) if row["id"] in asked])
+    else:
+        rows: Iterable[dict[str, Any]] = inspect_rows(samples, **settings)
+        if sys.stdout.isatty():
+            from tqdm import tqdm
+
+            rows = list(tqdm(rows, "inspecting", len(samples), unit="image", leave=False, disable=None))
+            _print_table(rows)
+            outcomes = [outcome_of(row) for row in rows]
+        else:
+            outcomes = []
+            for row in rows:
+                typer.echo("\t".join(_cells(row)))
+                outcomes.append(outcome_of(row))
+        summary = summarise(outcomes)
+    where = f" in {output}" if output else ""
+    typer.echo(
+        f"{summary.images} images: {summary.normal} normal, {summary.defect} defect, "
+        f"{summary.review} review, {summary.errors} not inspected{where}",
+        err=True,
+    )
+    raise typer.Exit(3 if summary.errors else 1 if summary.defect or summary.review else 0)
+
+
+def photographs(paths: Sequence[str], object_name: str) -> list[Sample]:
+    """The images that a user names, each once, as samples of unknown label whose id is the path.
+
+    A folder stands for all images below it; a pattern is expanded where no file is called so. A file that is
+    named is taken whatever it is: one that is no image becomes an error row.
+
+    Raises:
+        LriadError: A folder or a pattern stands for nothing, or the object's name cannot be used.
+    """
+    from lriad.data import Sample
+    from lriad.prompt import build_prompt
+
+    build_prompt(object_name)
+    files = dict.fromkeys(file for path in paths for file in _files_of(os.path.expanduser(path)))
+    return [Sample(Path(file).as_posix(), file, "unknown", object_name, object_name) for file in files]
+
+
+def _files_of(path: str) -> list[str]:
+    from lriad.data._files import walk_images
+
+    if os.path.isdir(path):
+        found = [os.path.normpath(os.path.join(path, name)) for name in walk_images(path, ".")]
+        if not found:
+            raise LriadError(f"{path}: no images in this folder")
+        return found
+    if not os.path.lexists(path) and glob.escape(path) != path:
+        matches = sorted(glob.glob(path, recursive=True))
+        if not matches:
+            raise LriadError(f"{path}: no file matches this pattern")
+        return [file for match in matches for file in (_files_of(match) if os.path.isdir(match) else [match])]
+    return [path]
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, str, str, str]:
+    """Image, decision, p(defect) and reason of a row, each on one line."""
+    if row.get("error"):
+        return _plain(row["image"]), "error", "", _plain(row["error"])
+    return (
+        _plain(row["image"]),
+        row["decision"],
+        f"{row['p_defect']:.3f}",
+        _plain(row["reasoning"] or row["text"]),
+    )
+
+
+def _plain(text: str) -> str:
+    """One line without what a terminal would obey: file names and completions are not ours."""
+    return "".join(char if char.isprintable() else " " for char in " ".join(text.split()))
+
+
+def _print_table(rows: Iterable[dict[str, Any]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    colours = {"defect": "bold red", "review": "yellow", "normal": "green", "error": "bold magenta"}
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("image", overflow="fold")
+    table.add_column("decision")
+    table.add_column("p(defect)", justify="right")
+    table.add_column("reason", overflow="fold")
+    for row in rows:
+        image, decision, p_defect, reason = _cells(row)
+        table.add_row(Text(image), Text(decision, colours[decision]), p_defect, Text(reason))
+    Console().print(table)
+
+
+# --- evaluation ---------------------------------------------------------------------------------------------
+
+
+@app.command()
+def evaluate(
+    data: Annotated[str | None, typer.Option("--data", help="The data set, such as folder:PATH.")] = None,
+    policy: Annotated[
+        str | None, typer.Option("--policy", help="embedded, a run folder, a model folder or a hub id.")
+    ] = None,
+    predictions: Annotated[
+        Path | None, typer.Option("--predictions", help="Score this .jsonl or .csv of any system instead.")
+    ] = None,
+    split: SplitOption = "all",
+    categories: CategoriesOption = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", help="Images a category, evenly spread over it.", show_default="all"),
+    ] = None,
+    mode: ModeOption = "reason",
+    threshold: ThresholdOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", help="The run folder.", show_default="named after policy and data, in runs/"
+        ),
+    ] = None,
+    batch_size: BatchOption = 8,
+    processes: ProcessesOption = 1,
+    max_new_tokens: TokensOption = 512,
+    device: DeviceOption = None,
+    retry_errors: RetryOption = False,
+    allow_missing: Annotated[
+        bool,
+        typer.Option("--allow-missing", help="With --predictions: count images that have none, not refuse."),
+    ] = False,
+) -> None:
+    """Judge a policy on a data set, or the predictions of any system.
+
+    The same command goes on with an evaluation that was stopped. Exit code: 3 where an image could not be
+    inspected.
+    """
+    if (policy is None) == (predictions is None):
+        raise LriadError("give either --policy and --data, or --predictions FILE")
+    if predictions is None and data is None:
+        raise LriadError("give the data set to evaluate on: --data SPEC, such as folder:PATH")
+    from lriad.data import load_dataset
+
+    samples = None
+    if data is not None:
+        samples = spread(load_dataset(data, split=split, categories=_names(categories)), limit)
+    if predictions is not None:
+        from lriad.evaluation import evaluate_predictions, read_predictions
+        from lriad.inspection import save_report
+
+        rows = read_predictions(predictions, samples, allow_missing=allow_missing)
+        evaluation = evaluate_predictions(rows)
+        if output is not None:
+            save_report(evaluation, output)
+    else:
+        from lriad.inspection import evaluate_policy
+
+        assert policy is not None
+        assert data is not None
+        assert samples is not None
+        config = {
+            "command": "evaluate",
+            "policy": policy,
+            "data": data,
+            "split": split,
+            "categories": _names(categories),
+            "limit": limit,
+            "mode": mode,
+            "threshold": threshold,
+            "max_new_tokens": max_new_tokens,
+        }
+        output = output or Path("runs") / _run_name(policy, data, split, mode)
+        _claim(output, config)
+        evaluation = evaluate_policy(
+            samples,
+            output,
+            policy=policy,
+            mode=mode,
+            threshold=threshold,
+            batch_size=batch_size,
+            processes=processes,
+            max_new_tokens=max_new_tokens,
+            device=device,
+            retry_errors=retry_errors,
+            progress=True,
+        )
+    _print_evaluation(evaluation)
+    if output is not None:
+        typer.echo(f"report: {output}", err=True)
+    for row in evaluation.errors:
+        typer.echo(f"not inspected: {_plain(row['error'])}", err=True)
+    raise typer.Exit(3 if evaluation.errors else 0)
+
+
+@app.command()
+def protocol(
+    first: Annotated[str, typer.Argument(metavar="A", help="A data set, such as visa:PATH.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another, such as mvtec:PATH.")],
+    overrides: OverridesArgument = None,
+    recipe: Annotated[
+        str, typer.Option(help="A YAML file, or the name of a shipped recipe.")
+    ] = "embedded-cpu",
+    split: SplitOption = "all",
+    output: Annotated[Path, typer.Option(help="The folder of both runs.")] = Path("runs/protocol"),
+) -> None:
+    """The paper's cross-dataset protocol, both ways: train on A, test on B, and the reverse (Table II)."""
+    from lriad.protocol import run_protocol
+
+    run_protocol(first, second, recipe, overrides or [], split, output)
+
+
+def spread(samples: Sequence[Sample], per_category: int | None) -> Sequence[Sample]:
+    """At most so many samples a category, evenly spaced in their order: labels keep about their shares."""
+    if per_category is None:
+        return samples
+    if per_category < 1:
+        raise LriadError(f"limit {per_category}: expected 1 or more images a category")
+    by_category: dict[tuple[str, str], list[int]] = {}
+    for index, sample in enumerate(samples):
+        by_category.setdefault((sample.dataset, sample.category), []).append(index)
+    kept = []
+    for indices in by_category.values():
+        count = min(per_category, len(indices))
+        kept += [indices[(2 * i + 1) * len(indices) // (2 * count)] for i in range(count)]
+    return [samples[index] for index in sorted(kept)]
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",")]
+
+
+def _run_name(policy: str, data: str, *rest: str) -> str:
+    """A folder name that says what was evaluated on what."""
+    kind, _, path = data.partition(":")
+    parts = ("evaluate", Path(policy).name, kind, Path(path).name, *rest)
+    return re.sub(r"[^\w.]+", "-", "-".join(parts))[:120]
+
+
+def _claim(folder: Path, config: dict[str, Any]) -> None:
+    """Make the run folder with its `config.yaml`, unless it is the folder of something else."""
+    import yaml
+
+    path = folder / "config.yaml"
+    if path.exists():
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict) or any(
+            found.get(name) != config[name] for name in ("command", "data")
+        ):
+            raise LriadError(f"{folder}: is the folder of another run; give another --output")
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _print_evaluation(evaluation: Evaluation) -> None:
+    if not sys.stdout.isatty():
+        typer.echo(evaluation.to_markdown())
+        return
+    from rich.console import Console
+
+    Console().print(evaluation.to_rich())
+
+
+# --- the way in ---------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Run the command line. An error is one line and exit code 2; its traceback is shown with `--debug`."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(arguments, prog_name="lriad")
+    except SystemExit as stop:
+        if stop.code == 130:
+            print(
+                "interrupted: what is written is kept; the same command goes on from there", file=sys.stderr
+            )
+        raise
+    except Exception as error:
+        if "--debug" in sys.argv:
+            raise
+        print(f"error: {_in_one_line(error)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _in_one_line(error: Exception) -> str:
+    if isinstance(error, LriadError):
+        text = str(error)
+    elif isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            text += "; make room and run the same command again, what is written is kept"
+    else:
+        text = f"{type(error).__name__}: {error} (unexpected: --debug shows where)"
+    return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Drawing a part of a data set without tearing a group apart."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from lriad.data.sample import Sample
+from lriad.errors import LriadError
+
+_Group = tuple[str, bool, str]
+_Stratum = tuple[str, str, str]
+
+
+def split_by_group(
+    samples: Sequence[Sample], fraction: float, seed: int
+) -> tuple[list[Sample], list[Sample]]:
+    """Draws about a fraction of the samples, every group whole, each category and label in proportion.
+
+    Samples of one data set with the same `group` stay together; None is a group of its own. The draw goes
+    through the groups in random order and moves one to the other side wherever this brings the strata (data
+    set, category and label) closer to their shares, until no move does. What the shares cannot be met by is
+    left over: a stratum that is one large group goes to one side, and a part may be empty.
+
+    Args:
+        samples: The samples; the result depends on which they are, not on their order.
+        fraction: Share to draw, in [0, 1].
+        seed: Seed of the random order.
+
+    Returns:
+        The rest and the drawn samples, each in the order of `samples`.
+
+    Raises:
+        LriadError: The fraction is not in [0, 1].
+    """
+    if not 0 <= fraction <= 1:
+        raise LriadError(f"fraction {fraction} is out of range; give a number from 0 to 1")
+    members: dict[_Group, Counter[_Stratum]] = defaultdict(Counter)
+    for sample in samples:
+        members[_group(sample)][_stratum(sample)] += 1
+    sizes = Counter(map(_stratum, samples))
+    missing = {stratum: fraction * size for stratum, size in sizes.items()}  # still to be drawn
+
+    order = sorted(members)
+    random.Random(seed).shuffle(order)
+    drawn: set[_Group] = set()
+    moved = True
+    while moved:  # ends: every move brings the shares closer, and there are finitely many draws
+        moved = False
+        for group in order:
+            sign = -1 if group in drawn else 1
+            change = sum(
+                abs(missing[stratum] - sign * count) - abs(missing[stratum])
+                for stratum, count in members[group].items()
+            )
+            if change < -1e-9:
+                for stratum, count in members[group].items():
+                    missing[stratum] -= sign * count
+                drawn ^= {group}
+                moved = True
+    return (
+        [sample for sample in samples if _group(sample) not in drawn],
+        [sample for sample in samples if _group(sample) in drawn],
+    )
+
+
+def _group(sample: Sample) -> _Group:
+    alone = sample.group is None
+    return sample.dataset, alone, sample.id if sample.group is None else sample.group
+
+
+def _stratum(sample: Sample) -> _Stratum:
+    return sample.dataset, sample.category, sample.label

@@ -1,0 +1,131 @@
+"""Which categories there are, in which family, and what can go wrong with each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+
+from lriad.data.synthetic import objects, parts, textures
+from lriad.data.synthetic.canvas import Canvas, Rng
+
+Draw = Callable[[Rng, int], Canvas]
+
+
+@dataclass(frozen=True)
+class Category:
+    """One kind of part.
+
+    Attributes:
+        name: In snake_case, unique among all families.
+        draw: Draws a sound one: `draw(rng, size) -> Canvas`.
+        components: Whether something on it can be missing, extra or misplaced.
+        kinds: The kinds of defect that it can have.
+    """
+
+    name: str
+    draw: Draw
+    components: bool
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Family:
+    """Categories that are used together.
+
+    Attributes:
+        name: `parts`, `objects` or `textures`.
+        categories: By name.
+        defect_ratio: Share of defective images where none is asked for.
+    """
+
+    name: str
+    categories: dict[str, Category]
+    defect_ratio: float
+
+
+_LOGICAL = "missing extra misplaced"
+_RIGID = "scratch crack stain dent contamination discolouration abrasion"
+_SURFACE = "scratch stain discolouration hole contamination"
+
+
+def _family(module: ModuleType, defect_ratio: float, kinds: dict[str, str]) -> Family:
+    categories = {
+        name: Category(name, getattr(module, name), "missing" in words, tuple(words.split()))
+        for name, words in kinds.items()
+    }
+    return Family(module.__name__.rsplit(".", 1)[-1], categories, defect_ratio)
+
+
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (
+        _family(
+            parts,
+            0.5,
+            {
+                "machined_plate": f"{_RIGID} chip hole bent {_LOGICAL}",
+                "moulded_part": f"{_RIGID} chip hole bent cut burn",
+                "component_grid": f"scratch stain contamination burn discolouration {_LOGICAL}",
+                "periodic_pattern": f"{_SURFACE} cut thread burn bent abrasion",
+                "noise_surface": f"{_SURFACE} crack dent burn cut abrasion",
+                "pipe_flange": f"{_RIGID} chip {_LOGICAL}",
+                "keypad": f"scratch stain contamination burn {_LOGICAL} misprint",
+                "cable_section": f"cut bent contamination discolouration stain {_LOGICAL}",
+                "pressed_tablet": "crack chip stain contamination hole discolouration misprint",
+                "jar_mouth": "chip crack contamination stain scratch bent",
+                "bristle_brush": f"bent contamination stain discolouration {_LOGICAL}",
+                "cell_panel": "crack scratch burn stain discolouration contamination hole",
+                "led_strip": f"scratch burn contamination stain {_LOGICAL}",
+                "zip_fastener": f"cut hole stain thread bent {_LOGICAL}",
+                "gel_capsule": "dent crack scratch stain hole contamination bent misprint",
+                "nut_kernel": "crack hole cut stain chip burn contamination scratch",
+                "threaded_shaft": "scratch dent stain contamination abrasion hole discolouration",
+                "etched_foil": "hole cut contamination scratch stain burn crack abrasion",
+                "printed_label": "misprint cut stain scratch hole contamination bent abrasion",
+                "ribbed_rubber": f"{_SURFACE} cut bent abrasion burn",
+                "cast_concrete": f"{_SURFACE} crack chip burn",
+                "painted_sheet": f"{_SURFACE} crack dent abrasion burn",
+                "marble_slab": f"{_SURFACE} crack burn abrasion",
+                "mosaic_wall": f"{_SURFACE} crack burn bent",
+                "wire_screen": "cut bent contamination stain hole discolouration thread",
+            },
+        ),
+        _family(
+            objects,
+            0.111,
+            {
+                "hex_nut": "scratch crack chip stain dent contamination discolouration",
+                "gear": "scratch chip crack stain contamination missing misplaced",
+                "bottle_cap": "scratch dent bent stain contamination chip misprint",
+                "circuit_board": f"scratch burn contamination stain {_LOGICAL}",
+                "blister_pack": f"hole cut contamination scratch {_LOGICAL}",
+                "pin_connector": f"crack scratch burn contamination {_LOGICAL}",
+                "ball_bearing": f"scratch dent chip contamination stain {_LOGICAL}",
+                "shirt_button": "scratch crack chip stain hole contamination burn",
+                "wood_screw": "scratch bent chip stain contamination discolouration",
+                "cookie": "chip crack burn hole contamination stain",
+            },
+        ),
+        _family(
+            textures,
+            0.235,
+            {
+                "woven_fabric": "hole cut thread stain discolouration contamination",
+                "brushed_metal": "scratch dent stain abrasion hole discolouration contamination",
+                "wood_board": "scratch crack hole stain burn dent contamination",
+                "leather": "cut hole scratch stain dent discolouration abrasion",
+                "ceramic_tile": "crack chip scratch stain contamination",
+                "carpet": "hole cut thread stain burn discolouration contamination",
+                "perforated_mesh": "bent cut scratch stain contamination discolouration",
+                "terrazzo": "crack hole stain scratch contamination abrasion",
+                "knitted_wool": "hole cut thread stain discolouration contamination",
+                "kraft_paper": "cut hole stain burn scratch contamination",
+            },
+        ),
+    )
+}
+
+CATEGORIES: dict[str, Category] = {
+    name: category for family in FAMILIES.values() for name, category in family.categories.items()
+}

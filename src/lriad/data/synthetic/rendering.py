@@ -1,0 +1,158 @@
+"""One procedural photograph, with its mask."""
+
+from __future__ import annotations
+
+import difflib
+import zlib
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lriad.data.synthetic import defects
+from lriad.data.synthetic.canvas import Canvas, Floats, Rng, develop
+from lriad.data.synthetic.families import CATEGORIES, Category
+from lriad.data.synthetic.photograph import photograph
+from lriad.errors import LriadError
+
+# Pictures this small gain nothing from threads, and data loaders' workers would fight over them.
+cv2.setNumThreads(1)
+
+MIN_AREA = 0.0018
+MAX_AREA = 0.09
+MIN_CHANGE = 18.0
+"""What a defect must be before it is photographed: its share of the image, and the mean change of its pixels in grey
+levels. A shot may take a part of each (a darker lamp, a shift, blur); what is left is above 0.1 % and 12 levels."""
+
+_ATTEMPTS = 40
+_PLACES = (
+    ("upper left", "top", "upper right"),
+    ("left", "centre", "right"),
+    ("lower left", "bottom", "lower right"),
+)
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """A photograph and the truth about it.
+
+    Attributes:
+        image: RGB of shape (S, S, 3), 0 to 255.
+        mask: Where the defect is, of shape (S, S); all False without one.
+        defect_type: The kind of defect, None for a sound part.
+        place: Where it is, in words, None for a sound part.
+        category: The kind of part.
+        part_seed: Which part.
+        shot_seed: Which photograph of it.
+    """
+
+    image: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+    defect_type: str | None
+    place: str | None
+    category: str
+    part_seed: int
+    shot_seed: int
+
+
+def defect_kinds(category: str) -> tuple[str, ...]:
+    """The kinds of defect that a category can have."""
+    return _category(category).kinds
+
+
+def place_of(mask: NDArray[np.bool_]) -> str:
+    """One of nine places in words, from the centroid of a mask of shape (H, W) with at least one True."""
+    rows, cols = np.nonzero(mask)
+    row, col = rows.mean() / mask.shape[0], cols.mean() / mask.shape[1]
+    return _PLACES[min(2, int(3 * row))][min(2, int(3 * col))]
+
+
+def render(
+    category: str, part_seed: int, shot_seed: int = 0, defect: str | None = None, size: int = 320
+) -> Rendering:
+    """Photograph one part.
+
+    The same arguments give the same bytes. `part_seed` fixes the part and where and how its defect is: without a
+    defect, and with any, it is the same part. `shot_seed` fixes the photograph: lamp, framing, blur and noise.
+
+    Args:
+        category: Its kind, of any family.
+        part_seed: Which part, 0 or more.
+        shot_seed: Which photograph, 0 or more.
+        defect: Kind of defect, one of `defect_kinds(category)`; None for a sound part.
+        size: Side of the image in pixels, 64 to 2048.
+
+    Raises:
+        LriadError: The category or the kind is not known, or the size is out of range.
+    """
+    kind = _category(category)
+    if defect is not None and defect not in kind.kinds:
+        raise LriadError(f"{category} has no defect {defect!r}: choose one of {', '.join(kind.kinds)}")
+    if not 64 <= size <= 2048:
+        raise LriadError(f"image size {size}: choose 64 to 2048 pixels")
+    name = zlib.crc32(category.encode())
+    part_rng = np.random.default_rng((part_seed, name, 0))
+    direction = float(part_rng.uniform(190, 260))  # From the upper left, as most rigs and most eyes expect.
+    bare = kind.draw(part_rng, size)
+    mask = np.zeros((size, size), bool)
+    if defect is None:
+        canvas = bare.assembled()
+    else:
+        seeds = (part_seed, name, 1, zlib.crc32(defect.encode()))
+        canvas, mask = _spoil(kind, bare, defect, direction, seeds)
+    shot_rng = np.random.default_rng((part_seed, name, 2, shot_seed))
+    image, mask = photograph(canvas, mask, direction, shot_rng)
+    place = place_of(mask) if defect is not None else None
+    return Rendering(image, mask, defect, place, category, part_seed, shot_seed)
+
+
+def _category(name: str) -> Category:
+    if name in CATEGORIES:
+        return CATEGORIES[name]
+    near = difflib.get_close_matches(name, CATEGORIES, 1, 0)
+    raise LriadError(f"no procedural category {name!r}: did you mean {near[0]!r}?")
+
+
+def _spoil(
+    category: Category, bare: Canvas, defect: str, direction: float, seeds: tuple[int, ...]
+) -> tuple[Canvas, NDArray[np.bool_]]:
+    """The canvas with a defect that can be seen, and its mask: draws until one is neither too small nor too faint."""
+    sound = bare.assembled()
+    before = develop(sound, direction)
+    best: tuple[float, Canvas, NDArray[np.bool_]] | None = None
+    for attempt in range(_ATTEMPTS):
+        rng = np.random.default_rng((*seeds, attempt))
+        canvas = _with_defect(bare, sound, defect, rng)
+        mask, change = _difference(before, develop(canvas, direction))
+        area = float(mask.mean())
+        if MIN_AREA <= area <= MAX_AREA and change >= MIN_CHANGE:
+            return canvas, mask
+        fitness = min(area / MIN_AREA, 1) * min(change / MIN_CHANGE, 1) * min(MAX_AREA / max(area, 1e-6), 1)
+        if best is None or fitness > best[0]:
+            best = (fitness, canvas, mask)
+    assert best is not None
+    return best[1], best[2]
+
+
+def _with_defect(bare: Canvas, sound: Canvas, defect: str, rng: Rng) -> Canvas:
+    if defect in defects.LOGICAL:
+        return bare.assembled(components=defects.LOGICAL[defect](bare.components, sound, rng))
+    if defect == "misprint":
+        return bare.assembled(prints=defects.misprint(bare.prints, sound, rng))
+    canvas = sound.copy()
+    defects.SURFACE[defect](canvas, rng)
+    np.clip(canvas.albedo, 0, 255, out=canvas.albedo)
+    return canvas
+
+
+def _difference(before: Floats, after: Floats) -> tuple[NDArray[np.bool_], float]:
+    """Where two pictures differ visibly, small gaps closed and specks dropped, and by how many grey levels there."""
+    delta = np.abs(after - before)
+    seen = (delta.max(0) > 12).astype(np.uint8)
+    seen = cv2.morphologyEx(seen, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(seen)
+    large = stats[:, cv2.CC_STAT_AREA] >= 8
+    large[0] = False
+    mask = large[labels]
+    return mask, float(delta.mean(0)[mask].mean()) if mask.any() else 0.0

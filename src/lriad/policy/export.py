@@ -1,0 +1,36 @@
+"""Writing a policy as one plain model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lriad.errors import LriadError
+from lriad.policy.loading import load_policy
+
+
+def export_policy(name: str, directory: str | Path, *, dtype: str | None = None) -> Path:
+    """Merge a policy's adapter into its base and write plain safetensors with the processor.
+
+    What is written loads with `AutoModelForImageTextToText.from_pretrained` and with vLLM, without PEFT or lriad.
+
+    Args:
+        name: See `lriad.policy.load_policy`.
+        directory: Where to write; it must not hold anything yet.
+        dtype: Of the written weights; None keeps what `load_policy` chooses.
+
+    Returns:
+        The directory.
+
+    Raises:
+        LriadError: The directory is not empty, or the policy cannot be loaded.
+    """
+    directory = Path(directory)
+    if directory.exists() and any(directory.iterdir()):
+        raise LriadError(f"{directory}: not empty; give a new folder for the export")
+    policy = load_policy(name, dtype=dtype)
+    model = policy.model
+    if hasattr(model, "merge_and_unload"):
+        model = model.merge_and_unload()
+    model.save_pretrained(directory, safe_serialization=True)
+    policy.processor.save_pretrained(directory)
+    return directory

@@ -1,0 +1,195 @@
+"""Loading a policy: the embedded one, a run folder, a local model, a PEFT adapter, or a hub id."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from lriad.errors import LriadError
+from lriad.policy.policy import Policy
+
+EMBEDDED = "embedded"
+MAX_PIXELS = 401_408
+"""The paper's bound on an image's pixels (Section IV-A)."""
+
+_EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a policy's parts lie.
+
+    Attributes:
+        base: Local folder of the base model, or a hub id.
+        adapter: Local folder of a PEFT adapter, None without one.
+    """
+
+    base: str
+    adapter: str | None = None
+
+
+def resolve_source(name: str, adapter: str | None = None) -> Source:
+    """Find the parts behind what a user calls a policy.
+
+    Args:
+        name: `embedded`; a run folder (`config.yaml` with `adapter/`); a folder of a PEFT adapter; a folder of a model;
+            else a hub id.
+        adapter: Folder of a PEFT adapter to put on top.
+
+    Raises:
+        LriadError: The folder holds nothing that can be loaded.
+    """
+    if name == EMBEDDED:
+        return Source(str(_EMBEDDED_FOLDER), adapter)
+    folder = Path(name).expanduser()
+    if not folder.exists():
+        looks_like_path = name.startswith((".", "/", "~")) or name.count("/") != 1
+        if looks_like_path:
+            raise LriadError(
+                f"policy {name!r}: no such folder; give '{EMBEDDED}', a run folder, a model folder or a hub id "
+                "such as Qwen/Qwen2-VL-2B-Instruct"
+            )
+        return Source(name, adapter)
+    if (folder / "config.yaml").is_file():
+        if not (folder / "adapter" / "adapter_config.json").is_file():
+            raise LriadError(f"policy {name!r}: this run holds no adapter/ yet; finish it with lriad train, or wait")
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        base = resolve_source(str(config["policy"]))
+        if base.adapter and base.adapter != adapter:
+            raise LriadError(
+                f"policy {name!r}: its base is a run with an adapter of its own; lriad export that run first"
+            )
+        return Source(base.base, adapter or str(folder / "adapter"))
+    if (folder / "adapter_config.json").is_file():
+        base_name = json.loads((folder / "adapter_config.json").read_text()).get("base_model_name_or_path")
+        if not base_name:
+            raise LriadError(f"policy {name!r}: adapter_config.json names no base model; give the base as --policy")
+        return Source(resolve_source(str(base_name)).base, str(folder))
+    if not (folder / "config.json").is_file():
+        raise LriadError(f"policy {name!r}: no config.json, config.yaml or adapter_config.json in this folder")
+    return Source(str(folder), adapter)
+
+
+def weight_files(base: str) -> list[Path]:
+    """The safetensors files of a base model that is on this machine, sorted by name."""
+    folder = Path(base)
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+
+        folder = Path(snapshot_download(base, allow_patterns=["*.safetensors"], local_files_only=True))
+    return sorted(folder.glob("*.safetensors"))
+
+
+def default_device() -> str:
+    """`cuda`, `mps` or `cpu`: the best that is there."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def load_policy(
+    name: str = EMBEDDED,
+    *,
+    adapter: str | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    attention: str | None = None,
+    max_pixels: int | None = None,
+) -> Policy:
+    """Load a policy from safetensors, without running any code that came with it.
+
+    Args:
+        name: See `resolve_source`.
+        adapter: Folder of a PEFT adapter to put on top.
+        device: Such as `cpu`, `cuda:0`; None takes the best there is.
+        dtype: `float32`, `bfloat16` or `float16`; None or `auto` takes bfloat16 where a GPU has it, float32 else.
+        attention: `sdpa`, `flash_attention_2` or `eager`; None or `auto` takes FlashAttention 2 where it is installed
+            and the device is a GPU, SDPA else.
+        max_pixels: Bound on an image's pixels, for processors of the Qwen-VL kind; None takes the paper's 401,408.
+
+    Raises:
+        LriadError: The policy cannot be found or loaded.
+    """
+    logging.getLogger("transformers.image_processing_auto").setLevel(logging.ERROR)
+    source = resolve_source(name, adapter)
+    if source.adapter and not (Path(source.adapter) / "adapter_model.safetensors").is_file():
+        raise LriadError(f"adapter {source.adapter!r}: no adapter_model.safetensors there; only safetensors are loaded")
+    device = device or default_device()
+    model, processor = _load_base(source.base, name, device, _dtype(dtype, device), _attention(attention, device))
+    set_max_pixels(processor, max_pixels or MAX_PIXELS)
+    adapter_weights = None
+    if source.adapter:
+        from peft import PeftModel
+
+        adapter_weights = Path(source.adapter) / "adapter_model.safetensors"
+        try:
+            model = PeftModel.from_pretrained(model, source.adapter)
+        except (ValueError, OSError, RuntimeError, KeyError) as error:
+            raise LriadError(f"adapter {source.adapter!r} does not fit {source.base!r}: {_line(error)}") from error
+        model.eval()
+    return Policy(
+        model,
+        processor,
+        name=name,
+        source=source.base,
+        weights=weight_files(source.base),
+        adapter_weights=adapter_weights,
+    )
+
+
+def _load_base(base: str, name: str, device: str, dtype: torch.dtype, attention: str) -> tuple[Any, Any]:
+    from safetensors import SafetensorError
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    if Path(base).is_dir() and not weight_files(base):
+        raise LriadError(f"policy {name!r}: no *.safetensors in {base}; only safetensors are loaded, convert it first")
+    try:
+        processor = AutoProcessor.from_pretrained(base, trust_remote_code=False)
+        model = AutoModelForImageTextToText.from_pretrained(
+            base, dtype=dtype, attn_implementation=attention, use_safetensors=True, trust_remote_code=False
+        )
+        model.to(device)
+    except (ValueError, OSError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
+        raise LriadError(f"policy {name!r} cannot be loaded: {_line(error)}") from error
+    if getattr(processor, "tokenizer", None) is None or getattr(processor, "chat_template", None) is None:
+        raise LriadError(f"policy {name!r}: its processor has no tokenizer or no chat template; use an instruct model")
+    model.eval()
+    return model, processor
+
+
+def set_max_pixels(processor: Any, max_pixels: int) -> None:
+    """Bound an image's pixels, where the processor counts in pixels (Qwen-VL); others have a fixed size."""
+    image_processor = processor.image_processor
+    if hasattr(image_processor, "merge_size"):
+        size = {key: value for key, value in dict(image_processor.size).items() if value is not None}
+        shortest = min(size.get("shortest_edge", 56 * 56), max_pixels)
+        image_processor.size = {**size, "longest_edge": max_pixels, "shortest_edge": shortest}
+
+
+def _dtype(dtype: str | None, device: str) -> torch.dtype:
+    if dtype not in (None, "auto"):
+        if dtype not in _DTYPES:
+            raise LriadError(f"dtype {dtype!r}: expected auto, {', '.join(_DTYPES)}")
+        return _DTYPES[dtype]
+    return torch.bfloat16 if device.startswith("cuda") and torch.cuda.is_bf16_supported() else torch.float32
+
+
+def _attention(attention: str | None, device: str) -> str:
+    if attention not in (None, "auto"):
+        return attention
+    installed = importlib.util.find_spec("flash_attn") is not None
+    return "flash_attention_2" if installed and device.startswith("cuda") else "sdpa"
+
+
+def _line(error: Exception) -> str:
+    """An exception's first line, short."""
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return text[:300]

@@ -1,0 +1,137 @@
+"""The frozen vision tower: kept as it is through training, and asked once for each image."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.utils import ModelOutput
+
+CACHE_BYTES = 2 * 1024**3
+
+
+def vision_modules(model: nn.Module) -> list[nn.Module]:
+    """The parts of a vision-language model that no adapter may touch: tower, and projector where there is one.
+
+    Found by the names that transformers gives them.
+    """
+    names = ("vision_tower", "visual", "vision_model", "multi_modal_projector", "connector", "image_newline")
+    found = [m for name, m in model.named_modules() if name.rsplit(".", 1)[-1] in names]
+    return found
+
+
+def freeze_vision(model: nn.Module) -> None:
+    """Keep the vision modules in eval mode for good, without gradients.
+
+    `Trainer` calls `model.train()` before every step, which would switch the tower's BatchNorm to batch statistics: an
+    image would get other features in another batch, and the running statistics would drift.
+    """
+    for module in vision_modules(model):
+        module.eval()
+        module.requires_grad_(False)
+        module.train = lambda mode=True, module=module: module  # type: ignore[method-assign]
+
+
+@dataclass
+class ImageFeatures(ModelOutput):
+    """What a language model reads of its images.
+
+    Attributes:
+        pooler_output: Tensor (N, T, D), or a tuple of N tensors (T_i, D) where images differ in size.
+        deepstack_features: Qwen3-VL only: a list with one tuple of N tensors (T_i, D) a depth.
+    """
+
+    pooler_output: Any = None
+    deepstack_features: Any = None
+
+
+class VisionFeatureCache:
+    """Image features computed once for each distinct image, in a bounded least-recently-used cache.
+
+    It stands in for the model's own `get_image_features`, so that generation, the reference pass and the loss of
+    stock code all read from it. Each image is encoded by itself: its features do not depend on what else is in the batch,
+    and a resumed run sees the very same numbers. Only for frozen vision modules.
+
+    Args:
+        model: A transformers model with `base_model.get_image_features(pixel_values, ...)`.
+        max_bytes: Bound of the cache.
+    """
+
+    def __init__(self, model: nn.Module, max_bytes: int = CACHE_BYTES) -> None:
+        self.max_bytes = max_bytes
+        self.encoded = 0
+        self._bytes = 0
+        self._entries: OrderedDict[bytes, Any] = OrderedDict()
+        base: Any = model.base_model
+        original = getattr(base, "get_image_features", None)
+        self.active = original is not None
+        if original is not None:
+            self._original = original
+
+            @wraps(original)
+            def get_image_features(pixel_values: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+                return self._features(pixel_values, *args, **kwargs)
+
+            base.get_image_features = get_image_features
+
+    def _features(self, pixel_values: torch.Tensor, image_grid_thw: Any = None, **kwargs: Any) -> Any:
+        if image_grid_thw is not None:
+            # Qwen-VL: rows are patches, `image_grid_thw` (N, 3) says how many belong to each image.
+            images = torch.split(pixel_values, image_grid_thw.prod(-1).tolist())
+            extras = [{"image_grid_thw": grid[None]} for grid in image_grid_thw]
+        else:
+            images = torch.split(pixel_values, 1)
+            extras = [{} for _ in images]
+        if any(value is not None and key != "return_dict" for key, value in kwargs.items()):
+            # An architecture that needs more than pixels and grids: its own code, uncached.
+            if image_grid_thw is not None:
+                kwargs["image_grid_thw"] = image_grid_thw
+            return self._original(pixel_values, **kwargs)
+        return _merge([self._one(image, extra) for image, extra in zip(images, extras, strict=True)])
+
+    def _one(self, pixels: torch.Tensor, extra: dict[str, torch.Tensor]) -> Any:
+        key = hashlib.blake2b(pixels.detach().float().cpu().numpy().tobytes(), digest_size=16)
+        key.update(repr([tuple(pixels.shape), *(v.tolist() for v in extra.values())]).encode())
+        digest = key.digest()
+        if digest in self._entries:
+            self._entries.move_to_end(digest)
+            return self._entries[digest]
+        with torch.no_grad():
+            features = self._original(pixels, **extra, return_dict=True)
+        features = ImageFeatures(
+            pooler_output=features.pooler_output,
+            deepstack_features=getattr(features, "deepstack_features", None),
+        )
+        self.encoded += 1
+        self._entries[digest] = features
+        self._bytes += _size(features)
+        while self._bytes > self.max_bytes and len(self._entries) > 1:
+            _, dropped = self._entries.popitem(last=False)
+            self._bytes -= _size(dropped)
+        return features
+
+
+def _merge(outputs: list[ImageFeatures]) -> ImageFeatures:
+    """The features of a batch from those of its images."""
+    first = outputs[0]
+    if isinstance(first.pooler_output, torch.Tensor):
+        pooled: Any = torch.cat([output.pooler_output for output in outputs])
+    else:
+        pooled = tuple(image for output in outputs for image in output.pooler_output)
+    deepstack = None
+    if first.deepstack_features is not None:
+        depths = zip(*(output.deepstack_features for output in outputs), strict=True)
+        deepstack = [tuple(image for level in depth for image in level) for depth in depths]
+    return ImageFeatures(pooler_output=pooled, deepstack_features=deepstack)
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, torch.Tensor):
+        return value.numel() * value.element_size()
+    items = value.values() if hasattr(value, "values") else value
+    return sum(_size(item) for item in items)

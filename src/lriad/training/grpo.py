@@ -1,0 +1,293 @@
+"""GRPO on TRL's trainer: what the paper needs and TRL does not have, and nothing more.
+
+Three things are added to `trl.GRPOTrainer`:
+
+- the policy's answer probability p reaches the rewards (as the column `p_correct`), and the class factor with it;
+- the advantages are Eq. 6-8's (population standard deviation), or our `focal` weighting of them;
+- the vision tower stays frozen in eval mode, and each image is encoded once for the whole run (`lriad.policy.vision`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from trl import GRPOConfig
+from trl import GRPOTrainer as TRLGRPOTrainer
+
+from lriad.data import Sample
+from lriad.data.image import open_image
+from lriad.errors import LriadError
+from lriad.policy import Policy
+from lriad.policy.answer import text_before_answer
+from lriad.policy.vision import vision_modules
+from lriad.prompt import build_prompt
+from lriad.rewards import ClassFactor, FocalReward, accuracy_reward, class_name, format_reward
+from lriad.training.advantages import focal_advantages, focal_weights, paper_advantages
+from lriad.training.recipe import Recipe, deepspeed_config
+
+
+class GRPOTrainer(TRLGRPOTrainer):
+    """TRL's trainer with the paper's rewards and advantages.
+
+    Args:
+        policy: The policy to train; its model gets a LoRA adapter.
+        recipe: All settings.
+        samples: Labelled training images.
+        args: TRL's arguments, from `grpo_config`.
+        callbacks: Transformers callbacks.
+
+    Raises:
+        LriadError: The adapter would touch the vision tower, or matches nothing.
+    """
+
+    def __init__(
+        self, policy: Policy, recipe: Recipe, samples: Sequence[Sample], args: GRPOConfig, callbacks: Sequence[Any] = ()
+    ) -> None:
+        self.policy = policy
+        self.recipe = recipe
+        self.class_factor = ClassFactor.from_samples(samples, recipe.class_factor, recipe.class_factor_by)
+        if recipe.reward == "paper":
+            answer_reward: Any = FocalReward(gamma=recipe.gamma, alpha=recipe.alpha, reading=recipe.paper_reading)
+        else:
+            answer_reward = accuracy_reward
+        super().__init__(
+            model=policy.model,
+            reward_funcs=[format_reward, answer_reward],
+            args=args,
+            train_dataset=training_dataset(samples, recipe),
+            processing_class=policy.processor,
+            peft_config=lora_config(recipe),
+            callbacks=list(callbacks),
+        )
+        policy.model = self.accelerator.unwrap_model(self.model)
+        check_adapter(policy.model)
+
+    def _generate_single_turn(self, prompt_ids: Any, *args: Any, **kwargs: Any) -> Any:
+        longest = max(map(len, prompt_ids))
+        if longest > self.recipe.max_prompt_tokens:
+            raise LriadError(
+                f"a prompt has {longest} tokens with its image, more than max_prompt_tokens={self.recipe.max_prompt_tokens}; "
+                f"lower max_pixels (now {self.recipe.max_pixels}) or raise max_prompt_tokens"
+            )
+        return super()._generate_single_turn(prompt_ids, *args, **kwargs)
+
+    def _calculate_rewards(
+        self, inputs: list[dict], prompts: Any, completions: Any, completion_ids_list: Any
+    ) -> torch.Tensor:
+        texts = [completion[0]["content"] for completion in completions]
+        p_defect = self._answer_probabilities(inputs, texts)
+        is_defect = torch.tensor([row["label"] == "defect" for row in inputs], device=p_defect.device)
+        p_correct = torch.where(is_defect, p_defect, 1 - p_defect)
+        factors = self.class_factor.factors([row["class_name"] for row in inputs])
+        for row, p, factor in zip(inputs, p_correct.tolist(), factors, strict=True):
+            row["p_correct"] = p
+            row["class_factor"] = factor
+        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+
+        gather = self.accelerator.gather
+        self._p_correct = gather(p_correct)
+        self._is_defect = gather(is_defect)
+        self._class_factors = gather(torch.tensor(factors, device=p_defect.device))
+        accuracy = accuracy_reward(prompts, completions, label=[row["label"] for row in inputs])
+        self._accuracy = gather(torch.tensor(accuracy, device=p_defect.device))
+        self._rewards = rewards
+        if self.model.training:
+            self._update_class_factor(inputs, accuracy)
+        return rewards
+
+    def _generate_and_score_completions(self, inputs: list[dict]) -> dict[str, Any]:
+        output = super()._generate_and_score_completions(inputs)
+        group_size = self.num_generations if self.model.training else self.num_generations_eval
+        advantages = self._advantages(group_size).flatten()
+        start = self.accelerator.process_index * len(inputs)
+        output["advantages"] = advantages[start : start + len(inputs)]
+        return output
+
+    def _advantages(self, group_size: int) -> torch.Tensor:
+        """Advantages (P, G) of all processes' completions, from what `_calculate_rewards` gathered."""
+        recipe = self.recipe
+        format_PG, answer_PG = self._rewards.view(-1, group_size, 2).unbind(-1)
+        accuracy_PG, p_PG = self._accuracy.view(-1, group_size), self._p_correct.view(-1, group_size)
+        is_defect_P = self._is_defect.view(-1, group_size)[:, 0]
+        factor_P = self._class_factors.view(-1, group_size)[:, 0]
+        self._log_groups(accuracy_PG, format_PG, p_PG, is_defect_P)
+        if recipe.reward != "focal":
+            return paper_advantages(
+                recipe.format_weight * format_PG,
+                recipe.accuracy_weight * answer_PG,
+                scale=recipe.scale_rewards,
+                epsilon=recipe.epsilon_std,
+            )
+        focal = {"alpha_defect": recipe.alpha_defect, "gamma": recipe.gamma, "floor": recipe.focal_floor}
+        weights_P = focal_weights(p_PG, is_defect_P, factor_P, **focal)
+        self._metrics["train"]["focal_weight/max"].append(weights_P.max().item())
+        return focal_advantages(
+            accuracy_PG,
+            format_PG,
+            p_PG,
+            is_defect_P,
+            factor_P,
+            **focal,
+            accuracy_weight=recipe.accuracy_weight,
+            format_weight=recipe.format_weight,
+            scale=recipe.scale_rewards,
+            epsilon=recipe.epsilon_std,
+        )
+
+    def _log_groups(
+        self, accuracy_PG: torch.Tensor, format_PG: torch.Tensor, p_PG: torch.Tensor, is_defect_P: torch.Tensor
+    ) -> None:
+        metrics = self._metrics["train" if self.model.training else "eval"]
+        metrics["accuracy"].append(accuracy_PG.mean().item())
+        for name, chosen in (("defect", is_defect_P), ("normal", ~is_defect_P)):
+            if chosen.any():
+                metrics[f"accuracy/{name}"].append(accuracy_PG[chosen].mean().item())
+                metrics[f"p_correct/{name}"].append(p_PG[chosen].mean().item())
+        flat_P = (accuracy_PG == accuracy_PG[:, :1]).all(1) & (format_PG == format_PG[:, :1]).all(1)
+        metrics["groups_without_signal"].append(flat_P.float().mean().item())
+
+    @torch.no_grad()
+    def _answer_probabilities(self, inputs: Sequence[dict], texts: Sequence[str]) -> torch.Tensor:
+        """P(defect) after each completion's own reasoning, (B,) on the training device, without dropout."""
+        was_training = self.model.training
+        self.model.eval()
+        chunk = self.args.per_device_train_batch_size
+        p = []
+        with self.accelerator.autocast():
+            for start in range(0, len(texts), chunk):
+                rows = inputs[start : start + chunk]
+                batch = self.policy.encode([row["image"] for row in rows], [row["object_name"] for row in rows])
+                before = [text_before_answer(text)[0] for text in texts[start : start + chunk]]
+                p.append(self.policy.score_answers(batch, before))
+        self.model.train(was_training)
+        return torch.cat(p)
+
+    def _update_class_factor(self, inputs: Sequence[dict], accuracy: Sequence[float]) -> None:
+        from accelerate.utils import gather_object
+
+        names = gather_object([row["class_name"] for row in inputs])
+        errors = gather_object([1.0 - value for value in accuracy])
+        # One entry an image: its group's share of wrong completions.
+        size = self.num_generations
+        grouped = [sum(errors[i : i + size]) / size for i in range(0, len(errors), size)]
+        self.class_factor.update(names[::size], grouped)
+
+
+def training_dataset(samples: Sequence[Sample], recipe: Recipe) -> Dataset:
+    """TRL's data set over the samples: images are opened when they are asked for, one after the other."""
+    indices = list(range(len(samples)))
+    if recipe.balance_classes:
+        indices = balanced_indices([sample.label for sample in samples])
+    # TRL asks for each image once a completion.
+    cached_open = lru_cache(maxsize=2 * recipe.prompts_per_step)(open_image)
+
+    def rows(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
+        chosen = [samples[index] for index in batch["index"]]
+        return {
+            "prompt": [[{"role": "user", "content": build_prompt(sample.object_name)}] for sample in chosen],
+            "image": [cached_open(sample.image) for sample in chosen],
+            "label": [sample.label for sample in chosen],
+            "object_name": [sample.object_name for sample in chosen],
+            "class_name": [class_name(sample, recipe.class_factor_by) for sample in chosen],
+        }
+
+    return Dataset.from_dict({"index": indices}).with_transform(rows)
+
+
+def balanced_indices(labels: Sequence[str]) -> list[int]:
+    """Indices in which both labels are equally frequent: the rarer label's images come several times."""
+    defects = [i for i, label in enumerate(labels) if label == "defect"]
+    normals = [i for i, label in enumerate(labels) if label != "defect"]
+    longest = max(len(defects), len(normals))
+    return [side[i % len(side)] for i in range(longest) for side in (normals, defects) if side]
+
+
+def lora_config(recipe: Recipe) -> LoraConfig:
+    """LoRA on the language model's Q and V (Section IV-A), never on a vision module of the same name."""
+    return LoraConfig(
+        r=recipe.lora_rank,
+        lora_alpha=recipe.lora_alpha,
+        lora_dropout=recipe.lora_dropout,
+        target_modules=list(recipe.lora_targets),
+        exclude_modules=r".*\b(vision_tower|visual|vision_model|vision_encoder|multi_modal_projector|connector)\b.*",
+        task_type="CAUSAL_LM",
+    )
+
+
+def check_adapter(model: Any) -> None:
+    """Make sure that only LoRA weights outside the vision modules are trained.
+
+    Raises:
+        LriadError: A trained weight lies elsewhere, or there is none.
+    """
+    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    in_vision = {id(p) for module in vision_modules(model) for p in module.parameters()}
+    wrong = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and ("lora_" not in name or id(parameter) in in_vision)
+    ]
+    if wrong or not trained:
+        raise LriadError(
+            f"lora_targets: {'would train ' + wrong[0] if wrong else 'match no module of this policy'}; name modules of "
+            "the language model, such as [q_proj, v_proj]"
+        )
+
+
+def grpo_config(recipe: Recipe, output_dir: str, *, world_size: int, use_cpu: bool, bf16: bool) -> GRPOConfig:
+    """TRL's arguments for a recipe.
+
+    Args:
+        recipe: All settings.
+        output_dir: Where checkpoints go.
+        world_size: Number of processes.
+        use_cpu: Train on the CPU although there may be a GPU.
+        bf16: Mixed precision in bfloat16.
+
+    Raises:
+        LriadError: The completions of an update do not divide among devices and micro-batches.
+    """
+    completions = recipe.prompts_per_step * recipe.group_size
+    micro = recipe.completions_per_device * world_size
+    if completions % micro:
+        raise LriadError(
+            f"prompts_per_step x group_size = {completions} completions do not divide by completions_per_device x "
+            f"processes = {recipe.completions_per_device} x {world_size}; change one of them"
+        )
+    return GRPOConfig(
+        output_dir=output_dir,
+        seed=recipe.seed,
+        per_device_train_batch_size=recipe.completions_per_device,
+        gradient_accumulation_steps=completions // micro,
+        num_generations=recipe.group_size,
+        max_completion_length=recipe.max_completion_tokens,
+        temperature=recipe.temperature,
+        top_p=recipe.top_p,
+        beta=recipe.beta,
+        epsilon=recipe.clip_epsilon,
+        # The paper's objective; TRL's own default is another one.
+        loss_type="grpo",
+        scale_rewards=recipe.scale_rewards,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=recipe.lr_scheduler,
+        warmup_steps=recipe.warmup_steps,
+        max_grad_norm=recipe.max_grad_norm,
+        max_steps=recipe.steps or -1,
+        num_train_epochs=recipe.epochs,
+        logging_steps=recipe.logging_steps,
+        save_strategy="steps",
+        save_steps=recipe.save_steps,
+        save_total_limit=2,
+        report_to=list(recipe.report_to),
+        bf16=bf16,
+        use_cpu=use_cpu,
+        gradient_checkpointing=recipe.gradient_checkpointing,
+        deepspeed=deepspeed_config(recipe),
+        remove_unused_columns=False,
+        disable_tqdm=True,
+    )

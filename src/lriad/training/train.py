@@ -1,0 +1,189 @@
+"""One GRPO run from a recipe: set up, resume, train, keep the adapter."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lriad.data import Sample, load_dataset
+from lriad.data.split import split_by_group
+from lriad.errors import LriadError
+from lriad.training.recipe import Recipe, load_recipe, recipe_differences, save_recipe
+
+
+def train(recipe: Recipe | str, overrides: Sequence[str] = ()) -> Path:
+    """Train a policy by GRPO, or go on with a run that was stopped.
+
+    The run folder gets `config.yaml`, `metrics.jsonl`, `checkpoints/` and at the end `adapter/` (plain PEFT). On one machine
+    a resumed run makes the same completions and losses as one that was never stopped.
+
+    Args:
+        recipe: A recipe, or the path or name of one.
+        overrides: `key=value` each, where a path or name was given.
+
+    Returns:
+        The run folder, which `load_policy` takes.
+
+    Raises:
+        LriadError: Something the user can mend: recipe, data, policy, a run folder of another recipe, a full disk.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(recipe, overrides)
+    run = Path(recipe.output)
+    try:
+        return _train(recipe, run)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise LriadError(
+                f"{run}: no space left on the disk; free some and run the same command again, it resumes from the last "
+                "checkpoint"
+            ) from error
+        raise
+
+
+def _train(recipe: Recipe, run: Path) -> Path:
+    samples, validation = training_samples(recipe)
+    _claim(recipe, run)
+
+    # Heavy imports behind all that can go wrong quickly.
+    from accelerate import PartialState
+    from transformers.utils import logging as transformers_logging
+
+    from lriad.policy import load_policy
+    from lriad.policy.loading import resolve_source
+    from lriad.training import callbacks
+    from lriad.training.grpo import GRPOTrainer, grpo_config
+
+    transformers_logging.disable_progress_bar()
+    if resolve_source(recipe.policy).adapter:
+        raise LriadError(f"policy {recipe.policy!r} has an adapter already; lriad export it first, then train the export")
+    process = PartialState()
+    checkpoints = callbacks.complete_checkpoints(run / "checkpoints")
+    resume = checkpoints[-1] if checkpoints else None
+    policy = load_policy(
+        recipe.policy,
+        device=str(process.device),
+        dtype=recipe.dtype,
+        attention=recipe.attention,
+        max_pixels=recipe.max_pixels,
+    )
+    before = vision_fingerprint(policy.base)
+    bf16 = next(policy.model.parameters()).dtype.itemsize == 2
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(run / "tensorboard"))
+    args = grpo_config(
+        recipe,
+        str(run / "checkpoints"),
+        world_size=process.num_processes,
+        use_cpu=process.device.type == "cpu",
+        bf16=bf16,
+    )
+    metrics = run / "metrics.jsonl"
+    state = callbacks.CheckpointState()
+    validate = callbacks.Validation(
+        policy,
+        validation,
+        every=recipe.eval_steps,
+        max_new_tokens=recipe.max_completion_tokens,
+        batch_size=recipe.completions_per_device,
+    )
+    trainer = GRPOTrainer(
+        policy,
+        recipe,
+        samples,
+        args,
+        [
+            state,
+            validate,
+            callbacks.MetricsFile(metrics),
+            callbacks.Progress(),
+            callbacks.CollapseWarnings(metrics, lambda line: print(f"warning: {line}", file=sys.stderr)),
+        ],
+    )
+    from transformers.trainer_callback import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    state.trainer = validate.trainer = trainer
+    last_step = 0
+    if resume is not None:
+        saved = json.loads((resume / callbacks.COMPLETE).read_text())
+        trainer.class_factor.load_state_dict(saved["class_factor"])
+        last_step = saved["step"]
+    if process.is_main_process:
+        callbacks.truncate_metrics(metrics, last_step)
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+
+    if vision_fingerprint(policy.base) != before:
+        raise RuntimeError("the frozen vision tower has changed during training")
+    if process.is_main_process:
+        _save_adapter(trainer, recipe, run)
+    process.wait_for_everyone()
+    return run
+
+
+def training_samples(recipe: Recipe) -> tuple[list[Sample], list[Sample]]:
+    """The labelled samples to train on and those to validate on; no group falls on both sides.
+
+    Raises:
+        LriadError: No labelled images, or one class only.
+    """
+    data = load_dataset(recipe.data, split=recipe.split, categories=recipe.categories)
+    samples = [sample for sample in data if sample.label != "unknown"]
+    labels = {sample.label for sample in samples}
+    if labels != {"defect", "normal"}:
+        only = f"only {labels.pop()} images" if labels else "no labelled images"
+        raise LriadError(f"data {recipe.data!r}: {only}; training needs both normal and defective ones")
+    validation: list[Sample] = []
+    if recipe.validation_data:
+        validation = [s for s in load_dataset(recipe.validation_data) if s.label != "unknown"]
+    elif recipe.validation_fraction > 0:
+        samples, validation = split_by_group(samples, recipe.validation_fraction, recipe.seed)
+    if len(validation) > recipe.validation_images:
+        _, validation = split_by_group(validation, recipe.validation_images / len(validation), recipe.seed)
+    return samples, validation
+
+
+def _claim(recipe: Recipe, run: Path) -> None:
+    """Make the run folder, or check that what is there is this run."""
+    config = run / "config.yaml"
+    if config.exists():
+        differences = recipe_differences(load_recipe(str(config)), recipe)
+        if differences:
+            raise LriadError(
+                f"{run}: holds a run with another recipe ({'; '.join(differences[:3])}); give another output=FOLDER"
+            )
+    run.mkdir(parents=True, exist_ok=True)
+    save_recipe(recipe, config)
+
+
+def vision_fingerprint(model: Any) -> str:
+    """Hash of every parameter and buffer of the vision modules."""
+    import hashlib
+
+    import torch
+
+    from lriad.policy.vision import vision_modules
+
+    digest = hashlib.blake2b(digest_size=16)
+    for module in vision_modules(model):
+        for name, tensor in sorted(module.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _save_adapter(trainer: Any, recipe: Recipe, run: Path) -> None:
+    """Write the adapter as plain PEFT, whole or not at all, naming its base as the recipe does."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    for config in model.peft_config.values():
+        config.base_model_name_or_path = recipe.policy
+    partial, final = run / "adapter.part", run / "adapter"
+    shutil.rmtree(partial, ignore_errors=True)
+    model.save_pretrained(partial, safe_serialization=True)
+    shutil.rmtree(final, ignore_errors=True)
+    partial.rename(final)
