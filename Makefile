@@ -17,7 +17,7 @@ $(VENV)/.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV_PIN)
 	@# Without bytecode every start would compile torch and transformers again.
-	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode -c constraints.txt --build-constraints constraints.txt -e '.[dev]'
+	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode -c constraints.txt --build-constraints constraints.txt -e '.[dev,pretrain]'
 	@touch $@
 
 demo: setup ## The main job, offline on the CPU: data, inspection, GRPO, inspection again (10 minutes at most)

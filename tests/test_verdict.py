@@ -13,9 +13,7 @@ from lriad.verdict import Verdict, decide, follows_format, parse_label, parse_re
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 prose = st.text(max_size=60).filter(lambda text: not any(tag in text for tag in TAGS))
 # Anything a policy may write: tags in any order, letters, words, loose text.
-fragments = st.sampled_from(
-    [*TAGS, "A", "B", "A or B", "defect", "normal", "unknown", " ", "\n", "(A)", "Yes"]
-)
+fragments = st.sampled_from([*TAGS, "A", "B", "A or B", "defect", "normal", "unknown", " ", "\n", "(A)", "Yes"])
 scribble = st.lists(st.one_of(fragments, st.text(max_size=5)), max_size=12).map("".join)
 
 

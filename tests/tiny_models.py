@@ -32,7 +32,7 @@ def qwen_tokenizer() -> Any:
     """Byte-level BPE whose pre-tokenizer keeps punctuation and letters together, so that `>A` can be one token, as in
     Qwen's own vocabulary."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import Qwen2TokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s+"), "isolated")
@@ -57,8 +57,6 @@ def qwen_tokenizer() -> Any:
             show_progress=False,
         ),
     )
-    from transformers import PreTrainedTokenizerFast
-
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="<|endoftext|>",
@@ -102,7 +100,14 @@ def _qwen_parts(family: str) -> tuple[Any, Any]:
     }
     patch = 16 if family == "qwen3_vl" else 14
     if family == "qwen2_vl":
-        vision = {"depth": 2, "embed_dim": 32, "hidden_size": 32, "num_heads": 2, "mlp_ratio": 2, "patch_size": patch}
+        vision = {
+            "depth": 2,
+            "embed_dim": 32,
+            "hidden_size": 32,
+            "num_heads": 2,
+            "mlp_ratio": 2,
+            "patch_size": patch,
+        }
         config = t.Qwen2VLConfig(text_config=text, vision_config=vision, **ids)
         model_class, processor_class = t.Qwen2VLForConditionalGeneration, t.Qwen2VLProcessor
     elif family == "qwen2_5_vl":
@@ -154,6 +159,15 @@ def save_tiny_model(family: str, folder: Path) -> Path:
         model, processor = architecture.build_model(tokenizer), architecture.build_processor(tokenizer)
     else:
         model, processor = _qwen_parts(family)
+    with torch.no_grad():
+        # Large enough that what is said depends on the image.
+        for name, weight in model.named_parameters():
+            if weight.dim() == 2 and "vision_tower" not in name:
+                weight.normal_(0.0, 1.5 * weight.shape[1] ** -0.5)
+        for module in model.modules():
+            # With transformers' initial weights an EfficientNet fades to nothing through its 50 layers.
+            if isinstance(module, torch.nn.Conv2d):
+                torch.nn.init.kaiming_normal_(module.weight)
     model.generation_config.eos_token_id = processor.tokenizer.eos_token_id
     model.generation_config.pad_token_id = processor.tokenizer.pad_token_id
     model.save_pretrained(folder)

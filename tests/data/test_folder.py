@@ -117,7 +117,10 @@ def test_wrong_files_csv(pictures, content: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("paths", "message"),
     [
-        (["a/good/1.png", "a/scratch/1.png"], r"a/scratch: images lie outside the layout; put them below good/"),
+        (
+            ["a/good/1.png", "a/scratch/1.png"],
+            r"a/scratch: images lie outside the layout; put them below good/",
+        ),
         (["a/good/1.png", "a/1.png"], r"a/1.png: images lie outside the layout"),
         (["a/good/1.png", "b/1.png"], r"/b: images lie outside the layout"),
         (["1.png", "2.png"], r"holds no <category>/good and <category>/defect/<type>"),

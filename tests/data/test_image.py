@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import struct
@@ -59,6 +60,7 @@ def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, suffix: s
     assert image.getexif().get(0x0112, 1) == 1
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_damaged_exif_leaves_the_pixels(tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     scene().save(path, exif=b"Exif\x00\x00MM\x00\x2a\xff\xff\xff\xff", quality=95)
@@ -179,10 +181,8 @@ def test_no_file_handle_stays_open(tmp_path: Path) -> None:
     scene().save(tmp_path / "x.png")
     (tmp_path / "bad.png").write_bytes((tmp_path / "x.png").read_bytes()[:40])
     for name in ("x.png", "bad.png"):
-        try:
+        with contextlib.suppress(LriadError):
             open_image(tmp_path / name)
-        except LriadError:
-            pass
         links = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_open(fd)]
         assert str(tmp_path / name) not in links
 
@@ -232,9 +232,7 @@ def test_truncated(tmp_path: Path, suffix: str) -> None:
         assert f"cut.{suffix}" in one_line(error)
 
 
-@pytest.mark.parametrize(
-    "content", [b"just text", b"%PDF-1.7 ...", b"PK\x03\x04", b"\x00" * 500, b"<svg xmlns='x'/>"]
-)
+@pytest.mark.parametrize("content", [b"just text", b"%PDF-1.7 ...", b"PK\x03\x04", b"\x00" * 500, b"<svg xmlns='x'/>"])
 def test_no_image(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.png"
     path.write_bytes(content)
@@ -256,7 +254,9 @@ def png_of_size(width: int, height: int) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.parametrize("size", [(60_000, 60_000), (MAX_PIXELS + 1, 1), (2**31 - 1, 2**31 - 1)])
@@ -268,6 +268,7 @@ def test_gigantic_is_refused_before_it_is_decoded(tmp_path: Path, size: tuple[in
     assert "179 megapixels" in one_line(error)
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_large_but_allowed(tmp_path: Path) -> None:
     Image.new("1", (12_000, 8_000)).save(tmp_path / "large.png")
     assert open_image(tmp_path / "large.png").size == (12_000, 8_000)
@@ -289,10 +290,14 @@ def test_damaged_bytes_give_an_image_or_one_line(tmp_path: Path, suffix: str, ch
     damaged = tmp_path / f"damaged.{suffix}"
     damaged.write_bytes(content[: max(1, int(keep * len(content)))])
     try:
-        assert open_image(damaged).mode == "RGB"
+        image = open_image(damaged)
     except LriadError as error:
-        assert "\n" not in str(error)
-        assert f"damaged.{suffix}" in str(error)
+        message = str(error)
+    else:
+        assert image.mode == "RGB"
+        return
+    assert message.isprintable()
+    assert f"damaged.{suffix}" in message
 
 
 def test_sha256(tmp_path: Path) -> None:
@@ -305,3 +310,13 @@ def test_sha256(tmp_path: Path) -> None:
 def test_suffixes() -> None:
     assert {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".heic"} <= image_suffixes()
     assert not {".csv", ".txt", ".pdf", ".svg", ".mpg", ".npy"} & image_suffixes()
+
+
+@pytest.mark.real
+def test_real_photographs(real_data: Path) -> None:
+    for folder in sorted(real_data.glob("*/*/*")):
+        photographs = sorted(path for path in folder.rglob("*") if path.suffix in image_suffixes())
+        if photographs:
+            image = open_image(photographs[0])
+            assert image.mode == "RGB"
+            assert 0 < max(image.size) <= 640

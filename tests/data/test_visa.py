@@ -67,7 +67,10 @@ def test_one_category_and_no_masks(pictures) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (SPLIT.replace("test,anomaly", "test,normal"), r"1cls.csv:4: says normal, but 'candle/Data/Images/Anomaly"),
+        (
+            SPLIT.replace("test,anomaly", "test,normal"),
+            r"1cls.csv:4: says normal, but 'candle/Data/Images/Anomaly",
+        ),
         (SPLIT.replace("candle,train", "candle,val"), r"1cls.csv:2: split 'val' is not known"),
         ("image,label\ncandle/Data/Images/Normal/0000.JPG,normal\n", r"1cls.csv:2: has no column 'split'"),
         (SPLIT.replace("train,normal", "train,fine"), r"1cls.csv:2: label 'fine' is not understood"),

@@ -25,12 +25,9 @@ from lriad.evaluation.metrics import (
     strata_of,
 )
 
-image = st.tuples(
-    st.sampled_from([NORMAL, DEFECT]), st.sampled_from([NORMAL, DEFECT, UNPARSABLE]), st.integers(-3, 3)
-)
-images = st.lists(image, min_size=2, max_size=40).filter(
-    lambda rows: len({truth for truth, _, _ in rows}) == 2
-)
+quick = settings(max_examples=25, deadline=None)
+image = st.tuples(st.sampled_from([NORMAL, DEFECT]), st.sampled_from([NORMAL, DEFECT, UNPARSABLE]), st.integers(-3, 3))
+images = st.lists(image, min_size=2, max_size=40).filter(lambda rows: len({truth for truth, _, _ in rows}) == 2)
 
 
 def outcomes_of(rows, category_N=None, follows_N=None):
@@ -55,9 +52,7 @@ def sklearn_rates(truth_N, said_N):
         warnings.simplefilter("ignore")  # of labels that are predicted and never true
         return {
             "accuracy": sk.accuracy_score(truth_N, said_N),
-            "f1_macro": sk.f1_score(
-                truth_N, said_N, labels=[NORMAL, DEFECT], average="macro", zero_division=0
-            ),
+            "f1_macro": sk.f1_score(truth_N, said_N, labels=[NORMAL, DEFECT], average="macro", zero_division=0),
             "balanced_accuracy": sk.balanced_accuracy_score(truth_N, said_N),
             "recall": sk.recall_score(truth_N, said_N, labels=[DEFECT], average="macro", zero_division=0),
             "false_positive_rate": np.mean(said_N[truth_N == NORMAL] == DEFECT),
@@ -65,6 +60,7 @@ def sklearn_rates(truth_N, said_N):
         }
 
 
+@quick
 @given(images)
 def test_label_rates_are_those_of_scikit_learn(rows):
     truth_N, said_N, _ = np.array(rows).T
@@ -73,6 +69,7 @@ def test_label_rates_are_those_of_scikit_learn(rows):
         assert ours[name] == pytest.approx(value, abs=1e-12), name
 
 
+@quick
 @given(images)
 def test_an_unparsable_answer_is_never_better_than_a_wrong_one_for_its_class(rows):
     truth_N, said_N, _ = np.array(rows).T
@@ -93,10 +90,11 @@ def test_rates_without_a_class_are_undefined_and_not_zero():
     assert only_defects["false_positive_rate"] is None
 
 
+@quick
 @given(images, st.integers(0, 100))
 def test_each_resample_equals_scikit_learn_on_the_repeated_images(rows, seed):
     outcomes = outcomes_of(rows, follows_N=np.arange(len(rows)) % 2 == 0)
-    (times_BN,) = resample_times(strata_of(outcomes), len(rows), 5, seed)
+    (times_BN,) = resample_times(strata_of(outcomes), len(rows), 3, seed)
     ours = resampled_rates(outcomes, times_BN)
     for b, times_N in enumerate(times_BN.astype(int)):
         truth_N = np.repeat(outcomes.truth_N, times_N)
@@ -109,6 +107,7 @@ def test_each_resample_equals_scikit_learn_on_the_repeated_images(rows, seed):
             assert ours[name][b] == pytest.approx(value, abs=1e-12), name
 
 
+@quick
 @given(images, st.floats(0.1, 10), st.floats(-5, 5))
 def test_scores_count_by_their_order_only(rows, scale, shift):
     truth_N, _, score_N = np.array(rows).T
@@ -126,6 +125,7 @@ def test_a_missing_score_leaves_the_curve_undefined():
     assert score_rates(np.array([0, 1]), None) == {"auroc": None, "average_precision": None}
 
 
+@quick
 @given(images)
 def test_f1_macro_paper_is_f1_macro_where_all_answers_parse(rows):
     rows = [(truth, said % 2, score) for truth, said, score in rows]
@@ -178,7 +178,7 @@ def test_the_bootstrap_agrees_with_the_binomial_and_between_categories_and_pool(
         np.testing.assert_allclose(values_B, drawn.mean[name])
 
 
-@settings(max_examples=30)
+@quick
 @given(st.lists(images, min_size=1, max_size=3))
 def test_the_mean_of_categories_is_the_mean_in_every_resample(groups):
     category_N = [c for c, rows in enumerate(groups) for _ in rows]

@@ -56,9 +56,7 @@ def test_jsonl_and_csv_say_the_same(tmp_path):
 @pytest.mark.parametrize(
     ("said", "label"),
     [("A", "defect"), (" b ", "normal"), ("DEFECT", "defect"), ("normal", "normal"), ("", None), (None, None)]
-    + [
-        (word, "unparsable") for word in ("abnormal", "no defect", "AB", "not normal", "yes", 1, "unparsable")
-    ],
+    + [(word, "unparsable") for word in ("abnormal", "no defect", "AB", "not normal", "yes", 1, "unparsable")],
 )
 def test_labels_are_whole_words_never_substrings(said, label):
     assert check_row({"id": "1", "label": said, "p_defect": 0.5}, "here")["label"] == label

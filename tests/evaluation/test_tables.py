@@ -18,18 +18,12 @@ def answers(tp, fp, n_defect, n_normal, category="nut", dataset=""):
         for i in range(n):
             label = "A" if i < called else "B"
             name = f"{dataset}{category}/{truth}/{i}"
-            rows.append(
-                {"id": name, "truth": truth, "category": category, "dataset": dataset, "label": label}
-            )
+            rows.append({"id": name, "truth": truth, "category": category, "dataset": dataset, "label": label})
     return rows
 
 
 def lines_of(markdown):
-    cells = [
-        [c.strip() for c in line.strip("|").split("|")]
-        for line in markdown.splitlines()
-        if line.startswith("|")
-    ]
+    cells = [[c.strip() for c in line.strip("|").split("|")] for line in markdown.splitlines() if line.startswith("|")]
     return {line[0]: line[1:] for line in cells}
 
 

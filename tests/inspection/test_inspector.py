@@ -51,9 +51,7 @@ class RedPolicy:
         if self.refused in object_names:
             raise LriadError(f"{self.refused}: the prompt is too long")
         assert all(image.mode == "RGB" for image in images)
-        return [
-            self._say(*image.getpixel((0, 0)), name) for image, name in zip(images, object_names, strict=True)
-        ]
+        return [self._say(*image.getpixel((0, 0)), name) for image, name in zip(images, object_names, strict=True)]
 
     @staticmethod
     def _say(red: int, _: int, blue: int, name: str) -> str:
@@ -166,9 +164,7 @@ def test_rows_come_in_order_whatever_the_batches_and_the_bad_images(
             assert row["truth"] == "normal"
 
 
-@pytest.mark.parametrize(
-    "content", [None, b"", b"text", b"\x89PNG\r\n\x1a\n"], ids=["missing", "empty", "text", "cut"]
-)
+@pytest.mark.parametrize("content", [None, b"", b"text", b"\x89PNG\r\n\x1a\n"], ids=["missing", "empty", "text", "cut"])
 def test_a_bad_image_is_one_line_and_needs_no_policy(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "bad.png"
     if content is not None:
@@ -181,9 +177,7 @@ def test_a_bad_image_is_one_line_and_needs_no_policy(tmp_path: Path, content: by
 
 def test_a_prompt_that_cannot_be_built_is_an_error_row_and_the_others_go_on(tmp_path: Path) -> None:
     path = photograph(tmp_path / "a.png", red=0)
-    rows = list(
-        Inspector(RedPolicy()).inspect_samples([sample_of(path), sample_of(path, ""), sample_of(path)])
-    )
+    rows = list(Inspector(RedPolicy()).inspect_samples([sample_of(path), sample_of(path, ""), sample_of(path)]))
     assert ["error" in row for row in rows] == [False, True, False]
 
 

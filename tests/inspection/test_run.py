@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import resource
-import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -193,9 +193,7 @@ def test_a_damaged_line_in_the_middle_is_named(samples: list[Sample], tmp_path: 
 
 
 @pytest.mark.parametrize("output", ["out.txt", "out", "photographs", "photographs/0.png/out.csv"])
-def test_an_output_that_cannot_be_written_is_one_line(
-    samples: list[Sample], tmp_path: Path, output: str
-) -> None:
+def test_an_output_that_cannot_be_written_is_one_line(samples: list[Sample], tmp_path: Path, output: str) -> None:
     with pytest.raises(LriadError) as caught:
         inspect_to_file(samples, tmp_path / output, policy=QuietPolicy())
     assert "\n" not in str(caught.value)
@@ -230,9 +228,7 @@ def small_disk() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_full_disk_is_one_line_and_whole_rows_stay(
-    samples: list[Sample], tmp_path: Path, small_disk: None
-) -> None:
+def test_a_full_disk_is_one_line_and_whole_rows_stay(samples: list[Sample], tmp_path: Path, small_disk: None) -> None:
     output = tmp_path / "out.jsonl"
     with pytest.raises(LriadError, match=r"out\.jsonl: cannot be written") as caught:
         inspect_to_file(samples, output, policy=QuietPolicy())
@@ -256,7 +252,7 @@ def test_several_processes_need_the_policy_by_name(samples: list[Sample]) -> Non
         inspect_rows(samples, policy=QuietPolicy(), processes=0)
 
 
-# --- real processes with a real policy ------------------------------------------------------------------------
+# --- real processes with a real policy ----------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -271,7 +267,7 @@ def many_samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
     return made
 
 
-def wait_for_rows(output: Path, count: int, process: psutil.Process) -> None:
+def wait_for_rows(output: Path, count: int, process: psutil.Process | psutil.Popen) -> None:
     """Return when the file has so many lines; fail if the process ends first."""
     while not output.exists() or output.read_bytes().count(b"\n") < count:
         try:
@@ -284,7 +280,7 @@ def wait_for_rows(output: Path, count: int, process: psutil.Process) -> None:
 def test_killed_and_started_again_every_image_is_there_exactly_once(
     many_samples: list[Sample], tiny_policy_dir: Path, tmp_path: Path
 ) -> None:
-    """The command as a user runs it, killed by SIGKILL once it has written a few rows."""
+    """The command as a user runs it, with two workers, killed by SIGKILL once it has written a few rows."""
     output, folder = tmp_path / "out.jsonl", str(Path(many_samples[0].image).parent)
     command = [
         sys.executable,
@@ -307,30 +303,21 @@ def test_killed_and_started_again_every_image_is_there_exactly_once(
         "--device",
         "cpu",
     ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for_rows(output, 3, psutil.Process(process.pid))
-    process.send_signal(signal.SIGKILL)
+    process = psutil.Popen([*command, "--processes", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for_rows(output, 3, process)
+    workers = process.children(recursive=True)
+    process.kill()
     process.wait()
-    killed_at = output.read_bytes().count(b"\n")
-    assert 3 <= killed_at < 40
+    assert len(workers) >= 2
+    assert not psutil.wait_procs(workers, timeout=60)[1], "workers outlive a killed parent"
+    done = output.read_bytes().count(b"\n")
+    assert 3 <= done < 40
 
-    summary = inspect_to_file(
-        [*many_samples_as_inspected(many_samples)],
-        output,
-        policy=tiny_policy_dir,
-        batch_size=8,
-        max_new_tokens=40,
-        device="cpu",
-    )
-    assert summary.resumed == killed_at
-    assert ids_of(output) == sorted(sample.image for sample in many_samples)
-    assert summary.errors == 1
-
-
-def many_samples_as_inspected(samples: list[Sample]) -> Iterator[Sample]:
-    """As the command line names them: by path."""
-    for sample in samples:
-        yield Sample(sample.image, sample.image, "unknown", "nut", "nut")
+    by_path = [replace(sample, id=sample.image) for sample in many_samples]
+    options = {"policy": tiny_policy_dir, "batch_size": 8, "max_new_tokens": 40, "device": "cpu"}
+    summary = inspect_to_file(by_path, output, **options)
+    assert (summary.images, summary.resumed, summary.errors) == (40, done, 1)
+    assert ids_of(output) == [sample.id for sample in by_path]
 
 
 def test_several_processes_a_dead_worker_and_the_rest_afterwards(
@@ -343,11 +330,7 @@ def test_several_processes_a_dead_worker_and_the_rest_afterwards(
 
     def kill_one_worker() -> None:
         wait_for_rows(output, 2, parent)
-        victims = [
-            child
-            for child in parent.children()
-            if child not in others and "spawn_main" in str(child.cmdline())
-        ]
+        victims = [child for child in parent.children() if child not in others and "spawn_main" in str(child.cmdline())]
         victims[0].kill()
 
     killer = threading.Thread(target=kill_one_worker)
@@ -357,18 +340,14 @@ def test_several_processes_a_dead_worker_and_the_rest_afterwards(
     killer.join()
     done = ids_of(output)
     assert 2 <= len(done) == len(set(done)) < 40
-    assert not [
-        child for child in parent.children() if child not in others and "spawn_main" in str(child.cmdline())
-    ]
+    assert not [child for child in parent.children() if child not in others and "spawn_main" in str(child.cmdline())]
 
     summary = inspect_to_file(many_samples, output, processes=2, **options)
     assert (summary.images, summary.resumed, summary.errors) == (40, len(done), 1)
     assert ids_of(output) == [sample.id for sample in many_samples]
 
 
-def test_workers_report_a_policy_that_cannot_be_loaded_in_one_line(
-    many_samples: list[Sample], tmp_path: Path
-) -> None:
+def test_workers_report_a_policy_that_cannot_be_loaded_in_one_line(many_samples: list[Sample], tmp_path: Path) -> None:
     with pytest.raises(LriadError, match="no such folder") as caught:
         list(inspect_rows(many_samples, policy=str(tmp_path / "none"), processes=2))
     assert "\n" not in str(caught.value)

@@ -128,9 +128,7 @@ def download(
     name: str, directory: Path | str, *, accept_licence: bool, url: str | None = None, progress: bool = True
 ) -> Path:
     """`download_archive` for a name in `ARCHIVES`: `mvtec`, `visa`, `loco`, `btad` or `kolektorsdd`."""
-    return download_archive(
-        find_archive(name), directory, accept_licence=accept_licence, url=url, progress=progress
-    )
+    return download_archive(find_archive(name), directory, accept_licence=accept_licence, url=url, progress=progress)
 
 
 def download_archive(
@@ -356,9 +354,7 @@ def _in_words(size: int) -> str:
 
 
 def _bar(title: str, total: int | None, progress: bool, initial: int = 0) -> tqdm:
-    return tqdm(
-        desc=title, total=total, initial=initial, unit="B", unit_scale=True, disable=not progress, leave=False
-    )
+    return tqdm(desc=title, total=total, initial=initial, unit="B", unit_scale=True, disable=not progress, leave=False)
 
 
 def _verify(packed: Path, archive: Archive) -> None:

@@ -36,9 +36,7 @@ def _formats() -> tuple[str, ...]:
 def image_suffixes() -> frozenset[str]:
     """Endings of the files that count as images, in lower case with the dot."""
     formats = set(_formats())
-    return frozenset(
-        _KNOWN_UNREADABLE | {s for s, f in Image.registered_extensions().items() if f in formats}
-    )
+    return frozenset(_KNOWN_UNREADABLE | {s for s, f in Image.registered_extensions().items() if f in formats})
 
 
 def open_image(path: str | os.PathLike[str]) -> Image.Image:
@@ -78,9 +76,7 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
             raise LriadError(f"{name}: not enough memory to decode it; scale the image down") from error
         except Exception as error:
             # Pillow's readers raise nearly anything on damaged bytes: OSError, SyntaxError, struct.error, ...
-            raise LriadError(
-                f"{name}: damaged or truncated image ({_one_line(error)}); replace the file"
-            ) from error
+            raise LriadError(f"{name}: damaged or truncated image ({_one_line(error)}); replace the file") from error
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
@@ -129,9 +125,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         image = _to_8_bit(image)
     if image.mode == "LAB":
-        to_srgb = ImageCms.buildTransform(
-            ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB"
-        )
+        to_srgb = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
         converted = ImageCms.applyTransform(image, to_srgb)
         assert converted is not None  # None only where it works in place
         image = converted

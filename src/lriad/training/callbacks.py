@@ -119,7 +119,13 @@ class Validation(TrainerCallback):
     """
 
     def __init__(
-        self, policy: Policy, samples: Sequence[Sample], *, every: int | None, max_new_tokens: int, batch_size: int
+        self,
+        policy: Policy,
+        samples: Sequence[Sample],
+        *,
+        every: int | None,
+        max_new_tokens: int,
+        batch_size: int,
     ) -> None:
         self.policy = policy
         self.samples = samples
@@ -167,9 +173,7 @@ class Validation(TrainerCallback):
         return truth, labels, p_defects
 
 
-def validation_metrics(
-    truth: Sequence[bool], labels: Sequence[str], p_defects: Sequence[float]
-) -> dict[str, float]:
+def validation_metrics(truth: Sequence[bool], labels: Sequence[str], p_defects: Sequence[float]) -> dict[str, float]:
     """The rates of `lriad.evaluation`, AUROC, and the mean p of the correct letter per class.
 
     Args:
@@ -249,19 +253,30 @@ class CollapseWarnings(TrainerCallback):
             form = mean("rewards/format_reward/mean")
             if form is not None and form < 0.5:
                 found.append(
-                    ("format", "fewer than half of the completions follow the format; lower learning_rate or raise beta")
+                    (
+                        "format",
+                        "fewer than half of the completions follow the format; lower learning_rate or raise beta",
+                    )
                 )
             if over("completions/clipped_ratio", 0.5):
                 found.append(("length", "over half of the completions are cut off; raise max_completion_tokens"))
             if over("kl", 1.0):
-                found.append(("kl", "the policy has left its reference (KL above 1); lower learning_rate or raise beta"))
+                found.append(
+                    (
+                        "kl",
+                        "the policy has left its reference (KL above 1); lower learning_rate or raise beta",
+                    )
+                )
         if logs.get("validation/unparsable_rate", 0) > 0.5:
             found.append(("answers", "validation: over half of the answers cannot be read; lower learning_rate"))
         recall, false_positives = logs.get("validation/recall"), logs.get("validation/false_positive_rate")
         if recall is not None and false_positives is not None and logs["validation/unparsable_rate"] == 0:
             if recall == 0 and false_positives == 0:
                 found.append(
-                    ("normal", "validation: every part is called normal; raise alpha_defect or set balance_classes")
+                    (
+                        "normal",
+                        "validation: every part is called normal; raise alpha_defect or set balance_classes",
+                    )
                 )
             if recall == 1 and false_positives == 1:
                 found.append(("defect", "validation: every part is called defective; lower alpha_defect"))

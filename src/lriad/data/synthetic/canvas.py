@@ -11,13 +11,15 @@ import colorsys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float32]
+Floats = NDArray[Any]
+"""32-bit floats (OpenCV's type hints are too wide for more to be said here)."""
+
 Rng = np.random.Generator
 
 UNITS = 320.0
@@ -123,13 +125,12 @@ class Canvas:
         ):
             thing.draw(whole, thing.x, thing.y, thing.angle)
         whole.components, whole.prints = [], []
+        np.clip(whole.albedo, 0, 255, out=whole.albedo)
         return whole
 
     # Shapes
 
-    def _tile(
-        self, outlines: Sequence[NDArray], margin: float = 0.0
-    ) -> tuple[slice, slice, NDArray[np.uint8]]:
+    def _tile(self, outlines: Sequence[NDArray], margin: float = 0.0) -> tuple[slice, slice, NDArray[np.uint8]]:
         """The rectangle around outlines in pixels, and an empty picture of it."""
         both = np.concatenate(outlines)
         (left, top), (right, bottom) = both.min(0) - margin, both.max(0) + margin
@@ -139,7 +140,7 @@ class Canvas:
         return slice(y0, y1), slice(x0, x1), np.zeros((y1 - y0, x1 - x0), np.uint8)
 
     def polygon(self, *outlines: ArrayLike) -> Region:
-        """The inside of closed lines, each of shape (N, 2); where two overlap is outside again, so that one is a hole."""
+        """The inside of closed lines, each of shape (N, 2); where two overlap is outside again: a hole."""
         pixels = [np.asarray(o, np.float64) * self.unit for o in outlines]
         rows, cols, tile = self._tile(pixels)
         corner = (cols.start, rows.start)
@@ -290,8 +291,9 @@ def hsv(hue: float, saturation: float, value: float) -> Floats:
 
 
 def any_colour(rng: Rng, value: tuple[float, float] = (0.15, 0.95)) -> Floats:
-    """A random colour, pale ones more often than loud ones."""
-    return hsv(rng.random(), rng.random() ** 1.7, rng.uniform(*value))
+    """A random colour; nearly half are grey or nearly so, as most industrial parts are."""
+    saturation = rng.uniform(0, 0.12) if rng.random() < 0.45 else rng.random()
+    return hsv(rng.random(), saturation, rng.uniform(*value))
 
 
 def noise(rng: Rng, size: int, cell: float, cell_y: float | None = None) -> Floats:
@@ -333,7 +335,8 @@ def grid(size: int) -> tuple[Floats, Floats]:
 def polar(size: int, x: float, y: float) -> tuple[Floats, Floats]:
     """Distance from a point in units, and direction from it in [0, 2 pi), each of shape (size, size)."""
     gx, gy = grid(size)
-    return cv2.cartToPolar(gx - np.float32(x), gy - np.float32(y))  # type: ignore[return-value]
+    distance, angle = cv2.cartToPolar(gx - np.float32(x), gy - np.float32(y))
+    return distance, angle
 
 
 def coloured(colour: ArrayLike, factor: Floats) -> Floats:

@@ -7,9 +7,10 @@ import difflib
 import errno
 import json
 import os
+import random
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,9 @@ def make_dataset(
     """Make a labelled data set, or return the one that is already there with the same settings.
 
     Writes `samples.jsonl` (one JSON object a line: the fields of `Sample`, `image` and `mask` relative to the folder,
-    and `place`, `part_seed`, `shot_seed`), `images/<category>/<good or kind>/NNNN.jpg`, `masks/<category>/<kind>/NNNN.png`
-    (0 or 255) and `settings.json`. The folder appears under its name only when it is whole.
+    and `place`, `part_seed`, `shot_seed`), `images/<category>/<good or kind>/NNNN.jpg`,
+    `masks/<category>/<kind>/NNNN.png` (0 or 255) and `settings.json`. The folder appears under its name only when it
+    is whole.
 
     Args:
         family: `parts`, `objects` or `textures`.
@@ -89,12 +91,8 @@ def make_dataset(
         _settle(partial, folder, settings)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise LriadError(
-                f"disk full while making {folder}: free some space or choose another folder"
-            ) from error
-        raise LriadError(
-            f"cannot write {folder}: {error.strerror or error}; choose another folder"
-        ) from error
+            raise LriadError(f"disk full while making {folder}: free some space or choose another folder") from error
+        raise LriadError(f"cannot write {folder}: {error.strerror or error}; choose another folder") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
@@ -104,9 +102,7 @@ def _family(name: str) -> Family:
     if name in FAMILIES:
         return FAMILIES[name]
     near = difflib.get_close_matches(name, FAMILIES, 1, 0)
-    raise LriadError(
-        f"no procedural family {name!r}: did you mean {near[0]!r}? There are {', '.join(FAMILIES)}"
-    )
+    raise LriadError(f"no procedural family {name!r}: did you mean {near[0]!r}? There are {', '.join(FAMILIES)}")
 
 
 def _categories(family: Family, wanted: Sequence[str] | None) -> list[str]:
@@ -131,9 +127,7 @@ def _is_there(folder: Path, settings: dict[str, Any]) -> bool:
         raise LriadError(f"{folder} exists and is no procedural data set: choose another folder") from None
     if found == settings and (folder / "samples.jsonl").is_file():
         return True
-    differing = [
-        name for name in settings if not isinstance(found, dict) or found.get(name) != settings[name]
-    ]
+    differing = [name for name in settings if not isinstance(found, dict) or found.get(name) != settings[name]]
     raise LriadError(
         f"{folder} holds a procedural data set with other settings ({', '.join(differing) or 'no samples.jsonl'}): "
         "delete it or choose another folder"
@@ -157,13 +151,13 @@ def _settle(partial: Path, folder: Path, settings: dict[str, Any]) -> None:
             raise
 
 
-def _plan(name: str, images: int, ratio: float) -> Iterator[tuple[str | None, int]]:
-    """The kind of each image of a category, None for sound, and its number within that kind."""
+def _plan(name: str, images: int, ratio: float, seed: int) -> list[tuple[str | None, int]]:
+    """The kind of each image of a category, None for sound, and its number within that kind, in mixed order."""
     kinds, defects = defect_kinds(name), round(images * ratio)
-    for i in range(images - defects):
-        yield None, i
-    for i in range(defects):
-        yield kinds[i % len(kinds)], i // len(kinds)
+    plan: list[tuple[str | None, int]] = [(None, i) for i in range(images - defects)]
+    plan += [(kinds[i % len(kinds)], i // len(kinds)) for i in range(defects)]
+    random.Random(f"{name} {seed}").shuffle(plan)
+    return plan
 
 
 def _write(folder: Path, settings: dict[str, Any], progress: bool) -> None:
@@ -177,7 +171,7 @@ def _write(folder: Path, settings: dict[str, Any], progress: bool) -> None:
     )
     with bar, (folder / "samples.jsonl").open("w", encoding="utf-8") as manifest:
         for name in settings["categories"]:
-            for index, (kind, number) in enumerate(_plan(name, images, settings["defect_ratio"])):
+            for index, (kind, number) in enumerate(_plan(name, images, settings["defect_ratio"], seed)):
                 part_seed = seed * 1_000_000 + index
                 rendering = render(name, part_seed, part_seed, kind, settings["size"])
                 row = _save(folder, settings["family"], rendering, number)

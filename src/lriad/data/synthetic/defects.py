@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -40,14 +41,14 @@ def _spot(canvas: Canvas, rng: Rng, inset: float = 4.0) -> tuple[float, float]:
     frame[edge:-edge, edge:-edge] = 1
     inside &= frame
     reach = round(inset * canvas.unit)
-    inner = cv2.erode(inside, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) if reach else inside
+    inner: Any = cv2.erode(inside, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) if reach else inside
     return _pick(canvas, rng, inner if inner.any() else inside)
 
 
 def _edge_spot(canvas: Canvas, rng: Rng) -> tuple[float, float]:
     """A point on the part's outline, or on one of its holes' edges."""
     inside = (canvas.part > 0.5).astype(np.uint8)
-    rim = cv2.morphologyEx(inside, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    rim: Any = cv2.morphologyEx(inside, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     edge = round(MARGIN * 0.7 * canvas.unit)
     frame = np.zeros_like(rim)
     frame[edge:-edge, edge:-edge] = 1
@@ -95,16 +96,16 @@ def _walk(rng: Rng, x: float, y: float, length: float, bend: float, step: float 
 
 
 def _inside_frame(path: NDArray) -> NDArray:
-    """The path, squeezed into the frame that every shot shows."""
-    return np.clip(path, MARGIN * 0.5, UNITS - MARGIN * 0.5)
+    """The part of a path of shape (N, 2) that lies in the frame that every shot shows."""
+    low, high = MARGIN * 0.5, UNITS - MARGIN * 0.5
+    inside = path[((path > low) & (path < high)).all(1)]
+    return inside if len(inside) > 1 else np.clip(path, low, high)
 
 
 def _cloudy(canvas: Canvas, rng: Rng, x: float, y: float, radius: float, soft: float) -> Region:
     """An irregular blob with an edge about `soft` units wide."""
     region = canvas.polygon(wobbly(rng, x, y, radius, 0.35))
-    alpha = cv2.GaussianBlur(
-        region.alpha, (0, 0), max(0.5, soft * canvas.unit / 2), borderType=cv2.BORDER_CONSTANT
-    )
+    alpha = cv2.GaussianBlur(region.alpha, (0, 0), max(0.5, soft * canvas.unit / 2), borderType=cv2.BORDER_CONSTANT)
     return _clip(canvas, region._replace(alpha=alpha * region.alpha))
 
 
@@ -114,9 +115,7 @@ def scratch(canvas: Canvas, rng: Rng) -> None:
     colour = _contrasting(canvas, rng, x, y, 50, 120)
     path = _walk(rng, x, y, rng.uniform(50, 170), 0.05)
     for i in range(int(rng.choice([1, 1, 2, 3]))):
-        line = _inside_frame(
-            path[i * len(path) // 6 :] + spoke(i * rng.uniform(4, 9), rng.uniform(0, 360), 0, 0)
-        )
+        line = _inside_frame(path[i * len(path) // 6 :] + spoke(i * rng.uniform(4, 9), rng.uniform(0, 360), 0, 0))
         stroke = _clip(canvas, canvas.stroke(line, rng.uniform(1.4, 3.2)))
         canvas.paint(stroke, colour, rng.uniform(0.75, 1))
         canvas.lift(stroke, -0.6, 1)
@@ -126,9 +125,7 @@ def crack(canvas: Canvas, rng: Rng) -> None:
     """A jagged dark line with branches."""
     x, y = _spot(canvas, rng)
     local = _local(canvas, x, y)
-    dark = (
-        local * rng.uniform(0.1, 0.35) if local.mean() > 70 else np.minimum(local + rng.uniform(60, 110), 235)
-    )
+    dark = local * rng.uniform(0.1, 0.35) if local.mean() > 70 else np.minimum(local + rng.uniform(60, 110), 235)
     path = _walk(rng, x, y, rng.uniform(60, 150), 0.35, step=6)
     width = rng.uniform(1.6, 3.4)
     branches = [(path, width)]
@@ -257,9 +254,7 @@ def contamination(canvas: Canvas, rng: Rng) -> None:
     spread = rng.uniform(4, 22)
     for _ in range(int(rng.choice([1, 2, 4, 9]))):
         size = rng.uniform(3.5, 11)
-        px, py = np.clip(
-            [x + rng.normal(0, spread), y + rng.normal(0, spread)], MARGIN * 0.7, UNITS - MARGIN * 0.7
-        )
+        px, py = np.clip([x + rng.normal(0, spread), y + rng.normal(0, spread)], MARGIN * 0.7, UNITS - MARGIN * 0.7)
         outline = wobbly(rng, px, py, size, 0.4)[:: int(rng.integers(4, 9))]
         canvas.tint(canvas.polygon(outline + 2.2), 0.65)
         grain = canvas.polygon(outline)

@@ -97,13 +97,13 @@ def narrate(object_name: str, defect_type: str | None, place: str | None, seed: 
         object_name: The object in words, as in the prompt.
         defect_type: Kind of defect; None for a sound part. A kind that is not ours is called 'a defect'.
         place: Where it is, such as 'upper left'; None leaves the place out.
-        seed: Chooses among several wordings. The opening sentence depends on it alone, never on the label.
+        seed: Chooses among several wordings. The opening sentence depends on it and on the object, never on the label.
 
     Returns:
         Two sentences, 16 to 40 words.
     """
-    opening = random.Random(f"opening {seed}").choice(_OPENINGS).format(name=object_name)
-    rng = random.Random(f"finding {seed}")
+    opening = random.Random(f"opening {object_name} {seed}").choice(_OPENINGS).format(name=object_name)
+    rng = random.Random(f"finding {object_name} {seed}")
     if defect_type is None:
         return f"{opening} {rng.choice(_SOUND)}"
     what, evidence, pattern, defect = _EVIDENCE.get(defect_type, _OTHER)

@@ -55,9 +55,7 @@ def gear(rng: Rng, size: int) -> Canvas:
         c.cut(c.disc(x, y, r * 0.15))
     c.cut(c.disc(160, 160, r * 0.2))
     w = 2 * np.pi * r / teeth
-    tooth = np.array(
-        [[-6, -w * 0.36], [9, -w * 0.27], [17, -w * 0.15], [17, w * 0.15], [9, w * 0.27], [-6, w * 0.36]]
-    )
+    tooth = np.array([[-6, -w * 0.36], [9, -w * 0.27], [17, -w * 0.15], [17, w * 0.15], [9, w * 0.27], [-6, w * 0.36]])
 
     def draw(canvas: Canvas, x: float, y: float, angle: float) -> None:
         canvas.place(canvas.polygon(turned(tooth, angle, x, y)), face, lift=5, bevel=3, gloss=0.35)
@@ -74,9 +72,7 @@ def bottle_cap(rng: Rng, size: int) -> Canvas:
     c = Canvas.blank(backdrop(rng, size, hsv(0.58, 0.08, rng.uniform(0.72, 0.85))))
     r, crimps, phase = rng.uniform(108, 118), 21, rng.uniform(0, 6.28)
     a = np.linspace(0, 2 * np.pi, 252, endpoint=False)
-    skirt = (r * (1 + 0.045 * np.cos(crimps * a + phase)))[:, None] * np.stack(
-        [np.cos(a), np.sin(a)], 1
-    ) + 160
+    skirt = (r * (1 + 0.045 * np.cos(crimps * a + phase)))[:, None] * np.stack([np.cos(a), np.sin(a)], 1) + 160
     red = hsv(rng.normal(0.99, 0.01), rng.uniform(0.75, 0.88), rng.uniform(0.62, 0.75))
     c.place(c.polygon(skirt), red * 0.86, lift=4, bevel=5, gloss=0.5)
     c.tint(c.polygon(skirt), 1 + 0.16 * np.cos(crimps * polar(size, 160, 160)[1] + phase + 1))
@@ -177,7 +173,7 @@ def circuit_board(rng: Rng, size: int) -> Canvas:
         (56, 150),
     ]
     for k, (x, y) in enumerate(small):
-        pads = (rounded_box(8, 12, 1) + (x + side * 12, y) for side in (-1, 1))
+        pads = (turned(rounded_box(8, 12, 1), 0, x + side * 12, y) for side in (-1, 1))
         c.place(c.polygon(*pads), gold, lift=0.5, bevel=1, gloss=0.4)
         c.components.append(
             Component(chip_part(tan if k % 2 else brown), x + j[k + 6, 0], y + j[k + 6, 1], 14, j[k + 6, 2])
@@ -211,9 +207,7 @@ def blister_pack(rng: Rng, size: int) -> Canvas:
     for x, y in jittered_grid(rng, 5, 2, 52, 82):
         c.paint(c.disc(x, y, 25), foil * 0.92)
         c.lift(c.disc(x, y, 25), -3, 5)
-        c.components.append(
-            Component(draw, x + rng.normal(0, 0.8), y + rng.normal(0, 0.8), 20, rng.uniform(0, 180))
-        )
+        c.components.append(Component(draw, x + rng.normal(0, 0.8), y + rng.normal(0, 0.8), 20, rng.uniform(0, 180)))
     return c
 
 
@@ -241,9 +235,7 @@ def pin_connector(rng: Rng, size: int) -> Canvas:
 
     for x, y in jittered_grid(rng, columns, 2, 28, 46):
         c.paint(c.box(x, y, 19, 19), plastic * 0.45)
-        c.components.append(
-            Component(draw, x + rng.normal(0, 0.5), y + rng.normal(0, 0.5), 11, rng.normal(0, 1.5))
-        )
+        c.components.append(Component(draw, x + rng.normal(0, 0.5), y + rng.normal(0, 0.5), 11, rng.normal(0, 1.5)))
     return c
 
 
@@ -299,9 +291,7 @@ def wood_screw(rng: Rng, size: int) -> Canvas:
         return turned(both, tilt, 160, 160)
 
     c.place(c.polygon(shape([(11, -70), (11, 80), (2, 128)])), metal, lift=5, bevel=6, gloss=0.5)
-    c.place(
-        c.polygon(shape([(42, -132), (42, -124), (13, -88), (11, -60)])), metal, lift=4, bevel=5, gloss=0.5
-    )
+    c.place(c.polygon(shape([(42, -132), (42, -124), (13, -88), (11, -60)])), metal, lift=4, bevel=5, gloss=0.5)
     for y in np.arange(-40, 118, 11.5):
         reach = 18 if y < 80 else max(5.0, 18 - (y - 80) * 0.33)
         flight = turned([[-reach, y - 4], [reach, y + 3], [reach, y + 5], [-reach, y]], tilt, 160, 160)
@@ -316,9 +306,7 @@ def cookie(rng: Rng, size: int) -> Canvas:
     c = Canvas.blank(backdrop(rng, size, np.full(3, rng.uniform(195, 230))))
     r, scallops = rng.uniform(112, 122), 32
     a = np.linspace(0, 2 * np.pi, 256, endpoint=False)
-    edge = (r * (1 + 0.022 * np.abs(np.cos(scallops / 2 * a))))[:, None] * np.stack(
-        [np.cos(a), np.sin(a)], 1
-    ) + 160
+    edge = (r * (1 + 0.022 * np.abs(np.cos(scallops / 2 * a))))[:, None] * np.stack([np.cos(a), np.sin(a)], 1) + 160
     dough = hsv(rng.normal(0.095, 0.004), rng.uniform(0.42, 0.52), rng.uniform(0.78, 0.88))
     baked = 1.04 - 0.16 * np.minimum(polar(size, 160, 160)[0] / r, 1) ** 6
     crumb = 1 + 0.035 * clouds(rng, size, 7, 3) + 0.03 * clouds(rng, size, 60, 2)

@@ -7,6 +7,7 @@ categories share is only that some of their pictures have a defect.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lriad.data.synthetic.canvas import (
     UNITS,
@@ -60,9 +61,7 @@ def _bolt(rng: Rng, radius: float) -> Stamp:
     def draw(canvas: Canvas, x: float, y: float, angle: float) -> None:
         canvas.tint(canvas.disc(x + 1.5, y + 2, radius * 1.15), 0.7)
         head = (
-            canvas.polygon(turned(circle(0, 0, radius)[::7], angle, x, y))
-            if style == 3
-            else canvas.disc(x, y, radius)
+            canvas.polygon(turned(circle(0, 0, radius)[::7], angle, x, y)) if style == 3 else canvas.disc(x, y, radius)
         )
         canvas.place(head, colour, lift=radius * 0.5, bevel=radius * 0.5, gloss=gloss)
         if style == 0:
@@ -114,6 +113,7 @@ def machined_plate(rng: Rng, size: int) -> Canvas:
         if holes and i % 2:
             c.cut(c.disc(x, y, r * 0.14))
         else:
+            c.tint(c.disc(x, y, 4.5), 0.3)
             c.components.append(Component(draw, x, y, 12, rng.uniform(0, 180)))
     return c
 
@@ -122,9 +122,7 @@ def moulded_part(rng: Rng, size: int) -> Canvas:
     """A smooth random outline, as of a toy or a housing, with random features on it."""
     c = Canvas.blank(backdrop(rng, size))
     colour = _against(rng, c.background)
-    outline = wobbly(
-        rng, 160, 160, rng.uniform(85, 112), rng.uniform(0.1, 0.4), waves=int(rng.integers(2, 6))
-    )
+    outline = wobbly(rng, 160, 160, rng.uniform(85, 112), rng.uniform(0.1, 0.4), waves=int(rng.integers(2, 6)))
     outline = turned((outline - 160) * (1.1, rng.uniform(0.6, 1.1)), rng.uniform(0, 360), 160, 160)
     body = c.polygon(outline)
     c.place(
@@ -166,7 +164,8 @@ def component_grid(rng: Rng, size: int) -> Canvas:
     if full:
         px, py = 300 / columns, 300 / rows
     tx, ty = px * rng.uniform(0.4, 0.75), py * rng.uniform(0.4, 0.75)
-    shape, colour, seat = int(rng.integers(4)), _against(rng, carrier), rng.random() < 0.6
+    # Few things need seats, else nothing shows that one is missing.
+    shape, colour, seat = int(rng.integers(4)), _against(rng, carrier), rng.random() < 0.6 or rows * columns < 12
     second = any_colour(rng)
     lift, bevel, gloss, decorated = (
         rng.uniform(2, 9),
@@ -207,9 +206,7 @@ def periodic_pattern(rng: Rng, size: int) -> Canvas:
     angle = rng.uniform(0, np.pi)
     pitch = rng.uniform(9, 46)
     u = (x * np.cos(angle) + y * np.sin(angle)) / pitch + 0.03 * noise(rng, size, 80)
-    v = (y * np.cos(angle) - x * np.sin(angle)) / (pitch * rng.uniform(0.6, 1.6)) + 0.03 * noise(
-        rng, size, 80
-    )
+    v = (y * np.cos(angle) - x * np.sin(angle)) / (pitch * rng.uniform(0.6, 1.6)) + 0.03 * noise(rng, size, 80)
     if rng.random() < 0.5:
         u = u + 0.5 * (np.floor(v) % 2)
     terms = rng.normal(0, 1, (4, 3))
@@ -285,9 +282,7 @@ def keypad(rng: Rng, size: int) -> Canvas:
     letters = rng.permutation(list("0123456789ABCDEFGHKLMNPRSTUX"))
 
     def key(canvas: Canvas, x: float, y: float, angle: float) -> None:
-        canvas.place(
-            canvas.box(x, y, pitch * 0.8, pitch * 0.8, angle, radius), cap, lift=6, bevel=4, gloss=gloss
-        )
+        canvas.place(canvas.box(x, y, pitch * 0.8, pitch * 0.8, angle, radius), cap, lift=6, bevel=4, gloss=gloss)
 
     def legend(letter: str) -> Stamp:
         return lambda canvas, x, y, angle: canvas.paint(
@@ -312,9 +307,7 @@ def cable_section(rng: Rng, size: int) -> Canvas:
     wire = r * 0.8 * np.sin(np.pi / n) / (1 + np.sin(np.pi / n)) if n > 2 else r * 0.38
     metal = hsv(rng.choice([0.05, 0.1, 0.6]), rng.uniform(0, 0.6), rng.uniform(0.6, 0.9))
     step, turn = wire * rng.uniform(0.16, 0.3), rng.uniform(0, 360)
-    lattice = [
-        ((i + 0.5 * (j % 2)) * step * 1.05, j * step * 0.9) for i in range(-4, 5) for j in range(-4, 5)
-    ]
+    lattice = [((i + 0.5 * (j % 2)) * step * 1.05, j * step * 0.9) for i in range(-4, 5) for j in range(-4, 5)]
     strands = [at for at in lattice if np.hypot(*at) < wire * 0.6 - step * 0.5]
     hues = rng.random(n)
 
@@ -329,6 +322,7 @@ def cable_section(rng: Rng, size: int) -> Canvas:
 
     for i in range(n):
         x, y = spoke(r * 0.83 - wire, turn + 360 * i / n)
+        c.tint(c.disc(x, y, wire * 0.9), 0.35)
         c.components.append(Component(drawn(hsv(hues[i], 0.6, 0.7)), x, y, wire))
     return c
 
@@ -397,6 +391,7 @@ def bristle_brush(rng: Rng, size: int) -> Canvas:
 
     for k, (x, y) in enumerate(jittered_grid(rng, columns, rows, pitch, pitch, 0.6)):
         row, col = divmod(k, columns)
+        c.tint(c.disc(x, y, pitch * 0.2), 0.35)
         colour = (a, (a, b)[(row + col) % 2], (a, b)[row % 2])[pattern]
         c.components.append(Component(tuft(colour), x, y, pitch * 0.42))
     return c
@@ -429,13 +424,14 @@ def cell_panel(rng: Rng, size: int) -> Canvas:
     line = base * rng.uniform(0.15, 0.5) if grey else np.full(3, rng.uniform(150, 210))
     pitch = rng.uniform(5, 12)
     fade = rng.uniform(0.05, 0.35)
-    for at in np.arange(pitch, UNITS, pitch):
-        ends = [(at, 8), (at, 312)]
-        c.paint(c.stroke(ends if not upright else [(b, a) for a, b in ends], 1), line, fade)
+    turn = 90 if upright else 0
+    fingers = np.arange(pitch / 2, 150, pitch)
+    for at in (*-fingers, *fingers):
+        c.paint(c.stroke(turned([[at, -152], [at, 152]], turn, 160, 160), 1), line, fade)
+    width = rng.uniform(4, 9)
     for i in range(bars):
-        at = UNITS * (i + 0.5) / bars
-        ends = [(4, at), (316, at)]
-        c.paint(c.stroke(ends if not upright else [(b, a) for a, b in ends], rng.uniform(4, 9)), line, 0.95)
+        at = UNITS * ((i + 0.5) / bars - 0.5)
+        c.paint(c.stroke(turned([[-156, at], [156, at]], turn, 160, 160), width), line, 0.95)
     return c
 
 
@@ -466,6 +462,7 @@ def led_strip(rng: Rng, size: int) -> Canvas:
             c.paint(c.box(160, y + edge * width * 0.38, 340, 3), gold, 0.8)
         for k in range(n):
             x = 160 + (k - (n - 1) / 2) * pitch
+            c.tint(c.box(x, y, min(pitch * 0.6, width * 0.6), min(pitch * 0.5, width * 0.5)), 0.72)
             c.place(c.box(x + pitch / 2, y, 5, 12), np.full(3, 40.0), lift=2, bevel=1)
             c.components.append(Component(diode, x, y, min(pitch, width) * 0.3, rng.normal(0, 1.2)))
     return c
@@ -475,9 +472,7 @@ def zip_fastener(rng: Rng, size: int) -> Canvas:
     """Two rows of teeth on woven tape."""
     x, y = grid(size)
     tape = any_colour(rng)
-    weave = 1 + rng.uniform(0.05, 0.16) * np.sin(x * rng.uniform(0.8, 1.5)) * np.sin(
-        y * rng.uniform(0.8, 1.5)
-    )
+    weave = 1 + rng.uniform(0.05, 0.16) * np.sin(x * rng.uniform(0.8, 1.5)) * np.sin(y * rng.uniform(0.8, 1.5))
     c = Canvas.surface(coloured(tape, (weave * grainy(rng, size, 0.05)).astype(np.float32)))
     n, colour, gloss = int(rng.integers(10, 17)), _against(rng, tape), rng.uniform(0, 0.9)
     pitch, long = 312 / n, rng.uniform(34, 50)
@@ -490,12 +485,8 @@ def zip_fastener(rng: Rng, size: int) -> Canvas:
         c.tint(c.box(160 + side * long * 0.95, 160, 7, 340), 0.72)
         for i in range(n):
             at = (i + (0.5 if side > 0 else 0.0) + 0.25) * pitch
-            c.components.append(
-                Component(tooth, 160 + side * long * 0.32, at, pitch * 0.6, rng.normal(0, 0.8))
-            )
-    c.components = [t for t in c.components if 30 < t.y < 290] + [
-        t for t in c.components if not 30 < t.y < 290
-    ]
+            c.components.append(Component(tooth, 160 + side * long * 0.32, at, pitch * 0.6, rng.normal(0, 0.8)))
+    c.components = [t for t in c.components if 30 < t.y < 290] + [t for t in c.components if not 30 < t.y < 290]
     return c
 
 
@@ -512,9 +503,7 @@ def gel_capsule(rng: Rng, size: int) -> Canvas:
     c.paint(body._replace(alpha=alpha[body.rows, body.cols] * body.alpha), b)
     word, ink = str(rng.integers(100, 999)), _against(rng, a)
     at = spoke(-w * 0.26, tilt)
-    c.prints = [
-        Component(lambda k, x, y, t: k.paint(k.text(word, x, y, 22, 3.5), ink, 0.9), at[0], at[1], 30)
-    ]
+    c.prints = [Component(lambda k, x, y, t: k.paint(k.text(word, x, y, 22, 3.5), ink, 0.9), at[0], at[1], 30)]
     return c
 
 
@@ -552,11 +541,7 @@ def threaded_shaft(rng: Rng, size: int) -> Canvas:
     t = np.clip((x - 160) / width, -1, 1)
     phase = (y + lean * width * np.arcsin(t)) / pitch
     groove = np.clip(np.sin(2 * np.pi * phase) * rng.uniform(1, 4), -1, 1)
-    glow = (
-        0.45
-        + 0.6 * np.sqrt(np.clip(1 - t**2, 0, 1))
-        + 0.2 * np.exp(-(((t - rng.uniform(-0.4, 0.4)) / 0.2) ** 2))
-    )
+    glow = 0.45 + 0.6 * np.sqrt(np.clip(1 - t**2, 0, 1)) + 0.2 * np.exp(-(((t - rng.uniform(-0.4, 0.4)) / 0.2) ** 2))
     c = Canvas.blank(behind)
     tone = glow * (1 + 0.18 * groove) * (1 + 0.05 * noise(rng, size, 2, 30))
     c.place(
@@ -571,40 +556,43 @@ def threaded_shaft(rng: Rng, size: int) -> Canvas:
 
 
 def etched_foil(rng: Rng, size: int) -> Canvas:
-    """Bare conductor tracks, in two tones."""
+    """Bare conductor tracks and pads, in two tones."""
     a = any_colour(rng)
     b = _against(rng, a)
     if rng.random() < 0.5:
         a, b = (np.full(3, v) for v in rng.permutation([rng.uniform(225, 252), rng.uniform(3, 30)]))
-    c = Canvas.surface(coloured(a, grainy(rng, size, rng.uniform(0, 0.03))))
-    relief, gloss = rng.uniform(0, 1.5), rng.uniform(0, 0.4)
-    pitch, lines = rng.uniform(14, 30), int(rng.integers(4, 12))
-    offset = rng.uniform(0, 40)
-    elbow = rng.uniform(80, 240)
-    for i in range(lines):
-        y = offset + i * pitch
-        slope = rng.choice([-1, 1])
-        width = rng.choice([0.25, 0.35, 0.5]) * pitch
-        points = [
-            (-5, y),
-            (elbow - i * pitch * 0.4, y),
-            (elbow - i * pitch * 0.4 + slope * 0 + 60, y + 60),
-            (330, y + 60),
-        ]
-        if rng.random() < 0.2:
-            points = points[: int(rng.integers(2, 4))]
-        track = c.stroke(points, width)
-        c.paint(track, b)
-        c.lift(track, relief, 1.5)
-        c.polish(track, gloss)
-        if rng.random() < 0.6:
-            px, py = points[-1] if len(points) < 4 else points[int(rng.integers(1, 3))]
-            pad = c.disc(px, py, pitch * 0.42)
-            c.paint(pad, b)
-            c.paint(c.disc(px, py, pitch * 0.18), a)
-    if rng.random() < 0.5:
-        for plane in (*c.albedo, *c.background, c.height, c.gloss):
-            plane[:] = plane.T.copy()
+    c = Canvas.blank(coloured(a, grainy(rng, size, rng.uniform(0, 0.03))))
+    relief, gloss, pitch = rng.uniform(0, 1.5), rng.uniform(0, 0.4), rng.uniform(20, 40)
+    steps = np.array([[1, 0], [1, 1], [0, 1], [-1, 1], [-1, 0], [-1, -1], [0, -1], [1, -1]])
+    used: set[tuple[int, int]] = set()
+
+    def pad(canvas: Canvas, x: float, y: float, angle: float) -> None:
+        canvas.place(canvas.disc(x, y, pitch * 0.36), b, lift=relief, bevel=1.5, gloss=gloss)
+        canvas.paint(canvas.disc(x, y, pitch * 0.15), a)
+
+    def land(canvas: Canvas, x: float, y: float, angle: float) -> None:
+        canvas.place(canvas.box(x, y, pitch * 0.75, pitch * 0.5, angle), b, lift=relief, bevel=1.5, gloss=gloss)
+
+    ends = (pad, land)
+    for _ in range(int(rng.integers(6, 22))):
+        at, heading = rng.integers(0, int(UNITS / pitch) + 1, 2), int(rng.integers(8))
+        path: list[NDArray] = []
+        while len(path) < 12 and tuple(at) not in used:
+            used.add((int(at[0]), int(at[1])))
+            path.append(at * pitch)
+            if rng.random() < 0.3:
+                heading = (heading + int(rng.choice([-1, 1]))) % 8
+            at = at + steps[heading]
+        if len(path) < 2:
+            continue
+        track = c.stroke(path, pitch * rng.choice([0.18, 0.28, 0.45]))
+        c.place(track, b, lift=relief, bevel=1.5, gloss=gloss)
+        for x, y in (path[0], path[-1]):
+            if 30 < x < 290 and 30 < y < 290:
+                draw = ends[int(rng.integers(2))]
+                c.components.append(Component(draw, float(x), float(y), pitch * 0.38, 90.0 * int(rng.integers(2))))
+    if len(c.components) < 2:
+        c.components += [Component(pad, x, 160.0, pitch * 0.38) for x in (100.0, 220.0)]
     return c
 
 
@@ -670,9 +658,7 @@ def ribbed_rubber(rng: Rng, size: int) -> Canvas:
     if rng.random() < 0.5:
         rib = np.maximum(rib, np.clip(np.sin(2 * np.pi * v) * 2, -1, 1))
     c = Canvas.surface(
-        coloured(
-            any_colour(rng), (1 + rng.uniform(0.02, 0.2) * rib).astype(np.float32) * grainy(rng, size, 0.05)
-        ),
+        coloured(any_colour(rng), (1 + rng.uniform(0.02, 0.2) * rib).astype(np.float32) * grainy(rng, size, 0.05)),
         rng.uniform(0, 0.4),
     )
     c.height += (rng.uniform(0.06, 0.14) * pitch * c.unit * rib).astype(np.float32)
@@ -683,13 +669,10 @@ def cast_concrete(rng: Rng, size: int) -> Canvas:
     """Mottled grey with sand and small pores."""
     grey = hsv(rng.uniform(0.05, 0.15), rng.uniform(0, 0.15), rng.uniform(0.4, 0.8))
     c = Canvas.surface(
-        coloured(
-            grey, (1 + 0.06 * clouds(rng, size, 120, 4) + 0.06 * clouds(rng, size, 4, 2)).astype(np.float32)
-        )
+        coloured(grey, (1 + 0.06 * clouds(rng, size, 120, 4) + 0.06 * clouds(rng, size, 4, 2)).astype(np.float32))
     )
     pores = [
-        circle(px, py, rng.uniform(0.7, 1.8))[::4]
-        for px, py in rng.uniform(0, UNITS, (int(rng.integers(20, 160)), 2))
+        circle(px, py, rng.uniform(0.7, 1.8))[::4] for px, py in rng.uniform(0, UNITS, (int(rng.integers(20, 160)), 2))
     ]
     c.tint(c.polygon(*pores), rng.uniform(0.6, 0.85))
     c.height += 0.5 * c.unit * clouds(rng, size, 6, 3)

@@ -62,9 +62,7 @@ def leather(rng: Rng, size: int) -> Canvas:
     pebbles = noise(rng, size, 6.5) + 0.7 * noise(rng, size, 4.5)
     ridge = 1 - np.exp(-(pebbles**2) * 3)
     brown = hsv(rng.normal(0.06, 0.005), rng.uniform(0.5, 0.62), rng.uniform(0.42, 0.54))
-    c = Canvas.surface(
-        coloured(brown, (0.8 + 0.24 * ridge + 0.03 * clouds(rng, size, 80, 2)).astype(np.float32)), 0.35
-    )
+    c = Canvas.surface(coloured(brown, (0.8 + 0.24 * ridge + 0.03 * clouds(rng, size, 80, 2)).astype(np.float32)), 0.35)
     c.height += (1.7 * c.unit * ridge).astype(np.float32)
     return c
 
@@ -102,8 +100,8 @@ def perforated_mesh(rng: Rng, size: int) -> Canvas:
     c.background[:] = rng.uniform(18, 34)
     radius, turn = pitch * rng.uniform(0.29, 0.33), rng.uniform(-3, 3)
     rows = np.arange(-8, 9)
-    centres = [((col + 0.5 * (row % 2)) * pitch, row * pitch * 0.866) for row in rows for col in rows]
-    centres = turned(centres, turn, 160, 160)
+    lattice = [((col + 0.5 * (row % 2)) * pitch, row * pitch * 0.866) for row in rows for col in rows]
+    centres = turned(lattice, turn, 160, 160)
     c.lift(c.polygon(*(circle(x, y, radius + 1.5) for x, y in centres)), -2, 2)
     c.cut(c.polygon(*(circle(x, y, radius) for x, y in centres)))
     c.part[:] = 1  # A punched hole is no place where the sheet is broken.
@@ -131,9 +129,7 @@ def knitted_wool(rng: Rng, size: int) -> Canvas:
     loop = np.sin(np.pi * along) ** 0.7 * np.cos(np.pi * (np.abs(across) - 0.25) * 1.7) ** 0.7
     loop = np.nan_to_num(loop)
     wool = hsv(rng.normal(0.02, 0.01), rng.uniform(0.45, 0.55), rng.uniform(0.6, 0.7))
-    c = Canvas.surface(
-        coloured(wool, ((0.4 + 0.6 * loop) * (1 + 0.07 * clouds(rng, size, 3, 2))).astype(np.float32))
-    )
+    c = Canvas.surface(coloured(wool, ((0.4 + 0.6 * loop) * (1 + 0.07 * clouds(rng, size, 3, 2))).astype(np.float32)))
     c.height += (3.2 * c.unit * loop).astype(np.float32)
     return c
 

@@ -1,0 +1,187 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_models import FAMILIES, save_tiny_model
+
+from lriad import LriadError
+from lriad.policy import export_policy, load_policy
+from lriad.policy.policy import extend_batch
+
+NAMES = ["metal nut", "gear", "a part with a much longer name"]
+COMPLETIONS = ["<think>a dark line</think> <answer>A</answer>", "<think>The surface", ""]
+PIXELS = 112 * 112
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def folder(request, tmp_path_factory):
+    return save_tiny_model(request.param, tmp_path_factory.mktemp(request.param) / "model")
+
+
+@pytest.fixture(scope="module")
+def policy(folder):
+    return load_policy(str(folder), device="cpu", max_pixels=PIXELS)
+
+
+@pytest.fixture(scope="module")
+def images():
+    rng = np.random.default_rng(0)
+    sizes = [(90, 60), (64, 120), (200, 150)]
+    return [Image.fromarray(rng.integers(0, 255, (h, w, 3), dtype=np.uint8)) for w, h in sizes]
+
+
+def test_batch_gives_what_single_images_give(policy, images):
+    texts = policy.generate(images, NAMES, max_new_tokens=12)
+    batched = policy.answer_probabilities(images, NAMES, COMPLETIONS)
+    for i in range(len(images)):
+        assert policy.generate(images[i : i + 1], NAMES[i : i + 1], max_new_tokens=12) == texts[i : i + 1]
+        single = policy.answer_probabilities(images[i : i + 1], NAMES[i : i + 1], COMPLETIONS[i : i + 1])[0]
+        assert single.p_defect == pytest.approx(batched[i].p_defect, abs=1e-5)
+    assert [answer.forced for answer in batched] == [False, True, True]
+    assert len({round(answer.p_defect, 4) for answer in batched}) == 3
+
+
+def test_probability_depends_on_the_image(policy, images):
+    same_name = ["gear"] * 3
+    p = [answer.p_defect for answer in policy.answer_probabilities(images, same_name)]
+    assert len({round(value, 6) for value in p}) == 3
+
+
+def test_cached_features_are_those_of_the_stock_model(policy, folder, images):
+    from transformers import AutoModelForImageTextToText
+
+    stock = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
+    batch = policy.encode(images, NAMES)
+    with torch.inference_mode():
+        expected = stock(**batch).logits
+        actual = policy.model(**batch).logits
+    assert torch.allclose(actual, expected, atol=2e-4)
+
+
+def test_each_image_is_encoded_once(policy, images):
+    policy.answer_probabilities(images, NAMES)
+    encoded = policy.vision.encoded
+    policy.answer_probabilities([images[0]] * 3, NAMES)
+    policy.generate(images, NAMES, max_new_tokens=2)
+    assert policy.vision.active
+    assert policy.vision.encoded == encoded
+
+
+def test_cache_is_bounded(folder, images):
+    policy = load_policy(str(folder), device="cpu", max_pixels=PIXELS)
+    policy.vision.max_bytes = 1
+    p = [a.p_defect for a in policy.answer_probabilities(images, NAMES)]
+    assert len(policy.vision._entries) == 1
+    assert p == [a.p_defect for a in policy.answer_probabilities(images, NAMES)]
+
+
+def test_vision_modules_stay_in_eval_mode(policy):
+    from lriad.policy.vision import vision_modules
+
+    policy.model.train()
+    modules = vision_modules(policy.model)
+    assert modules
+    assert not any(child.training for module in modules for child in module.modules())
+    assert not any(p.requires_grad for module in modules for p in module.parameters())
+    policy.model.eval()
+
+
+def test_adapter_and_export(folder, images, tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    policy = load_policy(str(folder), device="cpu", max_pixels=PIXELS)
+    base = [a.p_defect for a in policy.answer_probabilities(images, NAMES)]
+    adapted = get_peft_model(policy.model, LoraConfig(r=2, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"))
+    torch.manual_seed(0)
+    for name, weight in adapted.named_parameters():
+        if "lora_B" in name:
+            weight.data.normal_(0, 0.3)
+    adapted.save_pretrained(tmp_path / "adapter")
+
+    with_adapter = load_policy(str(tmp_path / "adapter"), device="cpu", max_pixels=PIXELS)
+    p = [a.p_defect for a in with_adapter.answer_probabilities(images, NAMES)]
+    assert p != pytest.approx(base, abs=1e-4)
+    assert with_adapter.adapter_sha256
+    assert with_adapter.policy_sha256 == policy.policy_sha256
+
+    exported = export_policy(str(tmp_path / "adapter"), tmp_path / "merged", dtype="float32")
+    assert list(exported.glob("*.safetensors"))
+    assert not list(exported.glob("*.bin"))
+    merged = load_policy(str(exported), device="cpu", max_pixels=PIXELS)
+    assert [a.p_defect for a in merged.answer_probabilities(images, NAMES)] == pytest.approx(p, abs=1e-5)
+    with pytest.raises(LriadError, match="not empty"):
+        export_policy(str(tmp_path / "adapter"), tmp_path / "merged")
+
+
+def test_extend_batch_keeps_rows_and_pads_left():
+    batch = {
+        "input_ids": torch.tensor([[0, 5, 6], [7, 8, 9]]),
+        "attention_mask": torch.tensor([[0, 1, 1], [1, 1, 1]]),
+        "mm_token_type_ids": torch.tensor([[0, 1, 0], [0, 1, 0]]),
+        "pixel_values": torch.zeros(2, 3, 4, 4),
+    }
+    extended = extend_batch(batch, [[1, 2, 3], [4]], pad_token_id=0)
+    assert extended["input_ids"].tolist() == [[5, 6, 1, 2, 3], [0, 7, 8, 9, 4]]
+    assert extended["attention_mask"].tolist() == [[1, 1, 1, 1, 1], [0, 1, 1, 1, 1]]
+    assert extended["mm_token_type_ids"].tolist() == [[1, 0, 0, 0, 0], [0, 0, 1, 0, 0]]
+    assert extended["pixel_values"] is batch["pixel_values"]
+
+
+def test_pixel_limit_reaches_the_processor(tmp_path):
+    folder = save_tiny_model("qwen2_vl", tmp_path / "model")
+    big = Image.fromarray(np.zeros((900, 1200, 3), dtype=np.uint8))
+    few, many = (load_policy(str(folder), device="cpu", max_pixels=n) for n in (12_544, 50_176))
+    tokens = [int((p.encode([big], ["gear"])["image_grid_thw"]).prod() // 4) for p in (few, many)]
+    assert tokens[0] <= 12_544 / 28**2 < tokens[1] <= 50_176 / 28**2
+    default = load_policy(str(folder), device="cpu")
+    assert default.processor.image_processor.size["longest_edge"] == 401_408
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (lambda f: f.mkdir(), "no config.json"),
+        (lambda f: (f.mkdir(), (f / "config.json").write_text("{}")), "no \\*.safetensors"),
+        (lambda f: (f.mkdir(), (f / "config.yaml").write_text("policy: embedded")), "no adapter/ yet"),
+        (lambda f: (f.mkdir(), (f / "adapter_config.json").write_text("{}")), "names no base model"),
+    ],
+)
+def test_folders_that_hold_no_policy(tmp_path, prepare, message):
+    folder = tmp_path / "policy"
+    prepare(folder)
+    with pytest.raises(LriadError, match=message) as error:
+        load_policy(str(folder))
+    assert "\n" not in str(error.value)
+
+
+def test_broken_weights_are_one_line(tmp_path):
+    folder = save_tiny_model("qwen2_vl", tmp_path / "model")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(LriadError, match="cannot be loaded") as error:
+        load_policy(str(folder))
+    assert "\n" not in str(error.value)
+
+
+def test_pickled_weights_are_refused(tmp_path):
+    folder = save_tiny_model("qwen2_vl", tmp_path / "model")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(LriadError, match="only safetensors"):
+        load_policy(str(folder))
+
+
+def test_adapter_of_pickle_is_refused(tmp_path):
+    base = save_tiny_model("qwen2_vl", tmp_path / "model")
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base)}))
+    (adapter / "adapter_model.bin").write_bytes(b"x")
+    with pytest.raises(LriadError, match="only safetensors"):
+        load_policy(str(adapter))
+
+
+def test_missing_folder_is_not_taken_for_a_hub_id():
+    with pytest.raises(LriadError, match="no such folder"):
+        load_policy("./nowhere/at/all")

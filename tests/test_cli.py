@@ -1,0 +1,378 @@
+"""The command line: what it loads, what it prints, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from lriad import __version__, cli
+from lriad.data.sample import Sample
+from lriad.errors import LriadError
+
+HEAVY = (
+    "torch",
+    "transformers",
+    "peft",
+    "trl",
+    "numpy",
+    "PIL",
+    "sklearn",
+    "matplotlib",
+    "cv2",
+    "requests",
+    "yaml",
+)
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def lriad(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Runs `lriad ARGUMENTS` in this process; returns exit code, stdout and stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["lriad", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        return int(stop.value.code or 0), *capfd.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Path:
+    """A data set in the folder layout: two categories of six good and two defective photographs."""
+    for category in ("metal_nut", "screw"):
+        for index in range(8):
+            path = tmp_path / "parts" / category / ("good" if index < 6 else "defect/bent") / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.effect_noise((64, 64), 20 + 10 * index).convert("RGB").save(path)
+    return tmp_path / "parts"
+
+
+def test_help_and_version_load_nothing_heavy() -> None:
+    """What keeps `lriad --help` fast, on any machine."""
+    code = (
+        "import sys\nfrom lriad.cli import main\n"
+        "for command in ([], ['inspect'], ['evaluate'], ['train'], ['data'], ['data', 'stats']):\n"
+        "    sys.argv = ['lriad', *command, '--help']\n"
+        "    try: main()\n    except SystemExit as stop: assert stop.code == 0\n"
+        f"print('loaded', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "loaded []"
+
+
+def test_version(lriad: Run) -> None:
+    assert lriad("--version") == (0, f"lriad {__version__}\n", "")
+
+
+def test_without_a_command_the_help_is_shown(lriad: Run) -> None:
+    code, out, err = lriad()
+    assert code == 2
+    assert "inspect" in out + err
+
+
+def assert_one_line(err: str, *words: str) -> None:
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert all(word in err for word in words), err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["inspect", "a.png"], ["--object 'magnetic tile'"]),
+        (["inspect", "a.png", "--object", " "], ["object name"]),
+        (["inspect", "empty", "--object", "nut"], ["empty", "no images"]),
+        (["inspect", "no*.png", "--object", "nut"], ["no*.png", "pattern"]),
+        (["inspect", "a.png", "--object", "nut", "--threshold", "2"], ["threshold 2"]),
+        (["inspect", "a.png", "--object", "nut", "--processes", "0"], ["processes 0"]),
+        (["inspect", "a.png", "--object", "nut", "--output", "out.xlsx"], ["out.xlsx", ".jsonl"]),
+        (["inspect", "a.png", "--object", "nut", "--policy", "./none"], ["./none"]),
+        (["evaluate"], ["--policy", "--predictions"]),
+        (["evaluate", "--policy", "embedded"], ["--data"]),
+        (["evaluate", "--policy", "embedded", "--data", "foldr:empty"], ["foldr", "folder"]),
+        (["evaluate", "--predictions", "none.jsonl"], ["none.jsonl"]),
+        (["data", "stats", "folder:none"], ["none"]),
+        (["data", "make", "objcts", "new"], ["objcts", "objects"]),
+        (["data", "download", "mvtek", "new"], ["mvtek", "mvtec"]),
+        (["train", "embeded-cpu"], ["embeded-cpu", "embedded-cpu"]),
+        (["train", "embedded-cpu", "learnin_rate=1"], ["learnin_rate", "learning_rate"]),
+        (["export", "./none", "new"], ["./none"]),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line_and_exit_code_2(
+    lriad: Run,
+    arguments: list[str],
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    Image.new("RGB", (56, 56)).save("a.png")
+    code, out, err = lriad(*arguments)
+    assert (code, out) == (2, "")
+    assert_one_line(err, *words)
+
+
+def test_debug_shows_the_traceback(lriad: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["lriad", "inspect", "a.png", "--debug"])
+    with pytest.raises(LriadError):
+        cli.main()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(28, "No space left on device", "out.jsonl"), ["out.jsonl", "No space left", "make room"]),
+        (PermissionError(13, "Permission denied", "photos"), ["photos", "Permission denied"]),
+        (RuntimeError("two\nlines"), ["RuntimeError", "two lines", "--debug"]),
+    ],
+)
+def test_any_other_failure_is_one_line_too(
+    lriad: Run, monkeypatch: pytest.MonkeyPatch, error: Exception, words: list[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "photographs", fail)
+    code, _, err = lriad("inspect", "a.png", "--object", "nut")
+    assert code == 2
+    assert_one_line(err, *words)
+
+
+def test_an_interruption_says_how_to_go_on(lriad: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "photographs", interrupt)
+    code, out, err = lriad("inspect", "a.png", "--object", "nut")
+    assert (code, out) == (130, "")
+    assert "the same command goes on" in err
+    assert err.count("\n") == 1
+
+
+def test_a_reader_that_went_away_is_no_error(parts: Path) -> None:
+    command = [sys.executable, "-m", "lriad.cli", "data", "stats", f"folder:{parts}"]
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write) as closed:
+        done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert "Broken" not in done.stderr
+
+
+# --- which images ---
+
+
+def test_folders_patterns_and_files_each_image_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "line/b.PNG", "line/deep/c.jpg", "line/notes.txt", "[x].png"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(name, "PNG") if name[-3:] != "txt" else Path(name).write_text("x")
+
+    def found(*paths: str) -> list[str]:
+        return [sample.id for sample in cli.photographs(paths, "nut")]
+
+    assert found("line") == ["line/b.PNG", "line/deep/c.jpg"]
+    assert found("line/", "line/b.PNG", "a.png", "a.png") == ["line/b.PNG", "line/deep/c.jpg", "a.png"]
+    assert found("*.png") == ["[x].png", "a.png"]
+    assert found("**/*.jpg") == ["line/deep/c.jpg"]
+    assert found("l*e") == ["line/b.PNG", "line/deep/c.jpg"]
+    assert found("[x].png") == ["[x].png"]
+    assert found("line/notes.txt", "missing.png") == ["line/notes.txt", "missing.png"]
+    [sample] = cli.photographs(["a.png"], "metal nut")
+    assert (sample.label, sample.object_name) == ("unknown", "metal nut")
+
+
+@given(
+    sizes=st.dictionaries(st.sampled_from("abc"), st.tuples(st.integers(0, 30), st.integers(0, 30))),
+    limit=st.integers(1, 40),
+)
+def test_a_limit_takes_so_many_of_each_category_and_keeps_the_shares_of_labels(
+    sizes: dict[str, tuple[int, int]], limit: int
+) -> None:
+    samples = [
+        Sample(f"{category}/{label}/{index}", "x", label, category, category)
+        for category, (good, bad) in sizes.items()
+        for label, count in (("normal", good), ("defect", bad))
+        for index in range(count)
+    ]
+    kept = cli.spread(samples, limit)
+    assert [sample for sample in samples if sample in kept] == list(kept)
+    for category, (good, bad) in sizes.items():
+        labels = [sample.label for sample in kept if sample.category == category]
+        assert len(labels) == min(limit, good + bad)
+        if labels:
+            assert abs(labels.count("defect") - len(labels) * bad / (good + bad)) <= 1
+
+
+# --- with a real policy ---
+
+
+@pytest.fixture
+def fast(tiny_policy_dir: Path) -> list[object]:
+    """Options of an inspection that takes no time."""
+    return ["--policy", tiny_policy_dir, "--mode", "fast", "--device", "cpu"]
+
+
+def test_exit_codes(lriad: Run, fast: list[object], parts: Path, tmp_path: Path) -> None:
+    good = parts / "screw" / "good"
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no image")
+    # The policy's weights are random: the threshold decides, and no p_defect reaches 1.
+    assert lriad("inspect", good, "--object", "screw", *fast, "--threshold", 1)[0] == 0
+    assert lriad("inspect", good, "--object", "screw", *fast, "--threshold", 0)[0] == 1
+    code, out, err = lriad("inspect", good, bad, "--object", "screw", *fast, "--threshold", 0)
+    assert code == 3
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert [row[1] for row in rows] == ["defect"] * 6 + ["error"]
+    assert all(len(row) == 4 for row in rows)
+    assert "7 images: 0 normal, 6 defect, 0 review, 1 not inspected" in err
+
+
+def test_an_unreadable_answer_is_a_review(lriad: Run, tiny_policy_dir: Path, parts: Path) -> None:
+    """Random weights write no answer block in four tokens."""
+    options = ("--policy", tiny_policy_dir, "--max-new-tokens", 4, "--device", "cpu")
+    code, out, _ = lriad("inspect", parts / "screw" / "good" / "0.png", "--object", "screw", *options)
+    assert code == 1
+    assert out.split("\t")[1] == "review"
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])
+def test_output_file_is_resumed_and_counts_all_asked(
+    lriad: Run, fast: list[object], parts: Path, tmp_path: Path, name: str
+) -> None:
+    output = tmp_path / name
+    arguments = ["--object", "screw", *fast, "--threshold", 1, "--output", output]
+    assert lriad("inspect", parts / "screw" / "good", *arguments)[:2] == (0, "")
+    code, _, err = lriad("inspect", parts / "screw", *arguments)
+    assert code == 0
+    assert "8 images: 8 normal" in err
+    assert output.read_bytes().count(b"\n") == 8 + name.endswith("csv")
+    code, _, err = lriad("inspect", parts / "screw", *arguments, "--mode", "reason")
+    assert code == 2
+    assert_one_line(err, "out.", "mode")
+
+
+@pytest.mark.parametrize("to_file", [False, True])
+def test_a_terminal_gets_a_table(
+    lriad: Run,
+    fast: list[object],
+    parts: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    to_file: bool,
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "300")
+    bad = tmp_path / "[red]bad\x1b[31m.png"
+    bad.write_bytes(b"no image")
+    output = ["--output", tmp_path / "out.csv"] if to_file else []
+    arguments = ["--object", "screw", *fast, "--threshold", 0, *output]
+    code, out, _ = lriad("inspect", parts / "screw" / "good" / "0.png", bad, *arguments)
+    assert code == 3
+    assert "p(defect)" in out
+    assert "0.png" in out
+    assert "[red]bad" in out  # neither read as markup
+    assert "bad\x1b" not in out  # nor obeyed by the terminal
+
+
+def test_evaluate_writes_the_report_and_goes_on(lriad: Run, fast: list[object], parts: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    arguments = ["evaluate", *fast, "--data", f"folder:{parts}", "--output", run]
+    code, out, _ = lriad(*arguments, "--limit", 4)
+    assert code == 0
+    assert "screw" in out
+    assert len((run / "predictions.jsonl").read_text().splitlines()) == 8
+    assert lriad(*arguments)[0] == 0
+    rows = [json.loads(line) for line in (run / "predictions.jsonl").read_text().splitlines()]
+    assert sorted(row["id"] for row in rows) == sorted({row["id"] for row in rows})
+    assert len(rows) == 16
+    assert {row["truth"] for row in rows} == {"defect", "normal"}
+    assert {path.name for path in run.iterdir()} >= {"config.yaml", "metrics.json", "table.md", "table.csv"}
+    json.loads((run / "metrics.json").read_text())
+
+    # The folder belongs to this data set: ids of another one could be the same.
+    code, _, err = lriad("evaluate", *fast, "--data", f"folder:{parts / 'screw'}", "--output", run)
+    assert code == 2
+    assert_one_line(err, str(run), "--output")
+
+    # Any system's predictions, ours among them, are scored from the file alone or against a data set.
+    alone = lriad("evaluate", "--predictions", run / "predictions.jsonl")
+    joined = lriad("evaluate", "--predictions", run / "predictions.jsonl", "--data", f"folder:{parts}")
+    assert alone[0] == joined[0] == 0
+    assert alone[1] == joined[1]
+
+
+def test_evaluate_reports_bad_images_and_exits_3(lriad: Run, fast: list[object], parts: Path, tmp_path: Path) -> None:
+    bad = parts / "screw" / "good" / "0.png"
+    bad.write_bytes(b"")
+    arguments = ["evaluate", *fast, "--data", f"folder:{parts}", "--output", tmp_path / "run"]
+    code, _, err = lriad(*arguments)
+    assert code == 3
+    assert "not inspected" in err
+    Image.new("RGB", (56, 56)).save(bad)
+    assert lriad(*arguments, "--retry-errors")[0] == 0
+
+
+def test_corrected_labels_count_without_a_new_inspection(
+    lriad: Run, fast: list[object], parts: Path, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "labels.jsonl"
+    images = sorted(parts.rglob("*.png"))
+
+    def write(label_of_first: str) -> None:
+        labels = [label_of_first, *["normal", "defect"] * 4]
+        rows = [
+            {"id": str(index), "image": str(image), "label": label, "category": "nut", "object_name": "nut"}
+            for index, (image, label) in enumerate(zip(images, labels, strict=False))
+        ]
+        manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    arguments = ["evaluate", *fast, "--data", f"jsonl:{manifest}", "--output", tmp_path / "run"]
+    write("normal")
+    assert lriad(*arguments)[0] == 0
+    before = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    write("defect")
+    assert lriad(*arguments)[0] == 0
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text()) != before
+
+
+# --- data ---
+
+
+def test_stats_as_table_and_json(lriad: Run, parts: Path) -> None:
+    code, out, _ = lriad("data", "stats", f"folder:{parts}")
+    assert code == 0
+    assert "metal_nut" in out
+    code, out, _ = lriad("data", "stats", f"folder:{parts}", "--json", "--categories", "screw")
+    assert code == 0
+    [row, *_] = json.loads(out)["rows"]
+    assert (row["category"], row["good"], row["defect"], row["defect_percent"]) == ("screw", 6, 2, 25.0)
+
+
+def test_a_licence_that_is_not_accepted_is_shown_and_nothing_is_fetched(lriad: Run, tmp_path: Path) -> None:
+    code, out, err = lriad("data", "download", "mvtec", tmp_path / "new")
+    assert (code, out) == (2, "")
+    assert "CC BY-NC-SA" in err
+    assert "--accept-licence" in err.splitlines()[-1]
+    assert not (tmp_path / "new").exists()
+
+
+def test_make_names_a_spec_that_can_be_read(lriad: Run, tmp_path: Path) -> None:
+    code, out, _ = lriad("data", "make", "objects", tmp_path / "made", "--images", 2, "--size", 64)
+    assert code == 0
+    assert lriad("data", "stats", out.strip())[0] == 0
