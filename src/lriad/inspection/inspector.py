@@ -166,11 +166,15 @@ class Inspector:
             for part, text, answer in zip(parts, texts, answers, strict=True)
         ]
 
-    def _verdict(self, policy: Policy, part: _Part, text: str, answer: AnswerProbability, seconds: float) -> Verdict:
+    def _verdict(
+        self, policy: Policy, part: _Part, text: str, answer: AnswerProbability, seconds: float
+    ) -> Verdict:
         p_defect = float(answer.p_defect)
         if not 0 <= p_defect <= 1:
             # NaN compares false with every threshold: it would pass the part as normal.
-            raise LriadError(f"the policy's answer probability is {p_defect}: its weights or its dtype are broken")
+            raise LriadError(
+                f"the policy's answer probability is {p_defect}: its weights or its dtype are broken"
+            )
         said: VerdictLabel = "defect" if p_defect >= 0.5 else "normal"
         label = parse_label(text) if self.mode == "reason" else said
         return Verdict(

@@ -1,8 +1,7 @@
 """The embedded policy's architecture, built from nothing.
 
 FastVLM (arXiv:2412.13303) as transformers has it: a timm tower, a projector and a Qwen2 language model, a few million
-parameters in all. The tower is EfficientNet-Lite0; one image token stands for 32 x 32 pixels. Everything that knows
-this architecture is in this file; the rest of the package takes any policy.
+parameters in all. The tower is EfficientNet-Lite0; one image token stands for 32 x 32 pixels. Everything that knows this architecture is in this file; the rest of the package takes any policy.
 """
 
 from __future__ import annotations

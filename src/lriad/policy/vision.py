@@ -54,8 +54,8 @@ class VisionFeatureCache:
     """Image features computed once for each distinct image, in a bounded least-recently-used cache.
 
     It stands in for the model's own `get_image_features`, so that generation, the reference pass and the loss of
-    stock code all read from it. Each image is encoded by itself: its features do not depend on what else is in the
-    batch, and a resumed run sees the very same numbers. Only for frozen vision modules.
+    stock code all read from it. Each image is encoded by itself: its features do not depend on what else is in the batch,
+    and a resumed run sees the very same numbers. Only for frozen vision modules.
 
     Args:
         model: A transformers model with `base_model.get_image_features(pixel_values, ...)`.
