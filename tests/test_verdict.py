@@ -167,3 +167,8 @@ def test_verdict_is_json_ready() -> None:
         prompt_version="lr-iad-1",
     )
     assert json.loads(json.dumps(verdict.to_dict())) == verdict.to_dict()
+
+
+def test_an_answer_that_is_still_being_thought_about_is_no_verdict():
+    assert parse_label("<think>maybe <answer>A</answer> or not</think>") == "unparsable"
+    assert parse_label("<think>cut short <answer>A</answer>") == "defect"

@@ -37,12 +37,8 @@ _TABLE_LIMIT = 200
 
 Split = Literal["all", "train", "test"]
 
-PolicyOption = Annotated[
-    str, typer.Option("--policy", help="embedded, a run folder, a model folder or a hub id.")
-]
-ModeOption = Annotated[
-    Mode, typer.Option("--mode", help="reason: the whole chain of thought; fast: one forward pass.")
-]
+PolicyOption = Annotated[str, typer.Option("--policy", help="embedded, a run folder, a model folder or a hub id.")]
+ModeOption = Annotated[Mode, typer.Option("--mode", help="reason: the whole chain of thought; fast: one forward pass.")]
 ThresholdOption = Annotated[
     float | None,
     typer.Option("--threshold", help="Decide 'defect' where p_defect reaches it; else by the answer."),
@@ -63,7 +59,7 @@ CategoriesOption = Annotated[
     str | None, typer.Option("--categories", help="Only these, separated by commas.", show_default="all")
 ]
 OverridesArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings in place of the recipe's.")
+    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings in place of the recipe's.")
 ]
 
 
@@ -75,12 +71,8 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _globals(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")
-    ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show tracebacks. Works behind any command.")
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks. Works behind any command.")] = False,
 ) -> None:
     pass
 
@@ -90,9 +82,7 @@ def _globals(
 
 @data_app.command("stats")
 def data_stats(
-    spec: Annotated[
-        str, typer.Argument(help="Such as folder:PATH, mvtec:PATH, visa:PATH or synthetic:objects.")
-    ],
+    spec: Annotated[str, typer.Argument(help="Such as folder:PATH, mvtec:PATH, visa:PATH or synthetic:objects.")],
     split: SplitOption = "all",
     categories: CategoriesOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object in place of a table.")] = False,
@@ -106,11 +96,7 @@ def data_stats(
         import json
 
         official = [{"name": check.name, "differences": check.differences} for check in checks]
-        typer.echo(
-            json.dumps(
-                {"rows": stats.to_rows(), "warnings": stats.warnings(), "official": official}, indent=2
-            )
-        )
+        typer.echo(json.dumps({"rows": stats.to_rows(), "warnings": stats.warnings(), "official": official}, indent=2))
         return
     typer.echo(stats.to_markdown())
     for line in (*stats.warnings(), *map(str, checks)):
@@ -141,9 +127,7 @@ def data_make(
 def data_download(
     name: Annotated[str, typer.Argument(help="mvtec, visa, loco, btad or kolektorsdd.")],
     directory: Annotated[Path, typer.Argument(help="Where to; the data set gets a folder of its own in it.")],
-    accept_licence: Annotated[
-        bool, typer.Option("--accept-licence", help="You have read the licence.")
-    ] = False,
+    accept_licence: Annotated[bool, typer.Option("--accept-licence", help="You have read the licence.")] = False,
 ) -> None:
     """Download a public data set: licence first, resumable, checked against its SHA-256."""
     from lriad.data.download import download, find_archive
@@ -160,9 +144,7 @@ def data_download(
 
 @app.command()
 def train(
-    recipe: Annotated[
-        str, typer.Argument(help="A YAML file, or the name of a shipped recipe: embedded-cpu.")
-    ],
+    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe: embedded-cpu.")],
     overrides: OverridesArgument = None,
 ) -> None:
     """Train a policy by GRPO. The same command goes on with a run that was stopped."""
@@ -181,7 +163,7 @@ def pretrain(
     """Make the embedded policy's weights from ImageNet eyes and procedural images."""
     from lriad.training.pretrain import PretrainConfig, pretrain
 
-    given = {"images": images, "steps": steps, "seed": seed}
+    given: dict[str, Any] = {"images": images, "steps": steps, "seed": seed}
     config = PretrainConfig(**{name: value for name, value in given.items() if value is not None})
     typer.echo(pretrain(output, config))
 
@@ -212,18 +194,14 @@ def export(
 
 @app.command()
 def inspect(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Images, folders or quoted globs.")],
-    object_name: Annotated[
-        str | None, typer.Option("--object", help="The part in words: 'magnetic tile'.")
-    ] = None,
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Images, folders or quoted globs.")],
+    object_name: Annotated[str | None, typer.Option("--object", help="The part in words: 'magnetic tile'.")] = None,
     policy: PolicyOption = "embedded",
     mode: ModeOption = "reason",
     threshold: ThresholdOption = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", help="A .jsonl or .csv file. Images that are in it are not inspected again."
-        ),
+        typer.Option("--output", help="A .jsonl or .csv file. Images that are in it are not inspected again."),
     ] = None,
     batch_size: BatchOption = 8,
     processes: ProcessesOption = 1,
@@ -369,9 +347,7 @@ def evaluate(
     threshold: ThresholdOption = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", help="The run folder.", show_default="named after policy and data, in runs/"
-        ),
+        typer.Option("--output", help="The run folder.", show_default="named after policy and data, in runs/"),
     ] = None,
     batch_size: BatchOption = 8,
     processes: ProcessesOption = 1,
@@ -450,9 +426,7 @@ def protocol(
     first: Annotated[str, typer.Argument(metavar="A", help="A data set, such as visa:PATH.")],
     second: Annotated[str, typer.Argument(metavar="B", help="Another, such as mvtec:PATH.")],
     overrides: OverridesArgument = None,
-    recipe: Annotated[
-        str, typer.Option(help="A YAML file, or the name of a shipped recipe.")
-    ] = "embedded-cpu",
+    recipe: Annotated[str, typer.Option(help="A YAML file, or the name of a shipped recipe.")] = "embedded-cpu",
     split: SplitOption = "all",
     output: Annotated[Path, typer.Option(help="The folder of both runs.")] = Path("runs/protocol"),
 ) -> None:
@@ -463,7 +437,7 @@ def protocol(
 
 
 def spread(samples: Sequence[Sample], per_category: int | None) -> Sequence[Sample]:
-    """At most so many samples a category, evenly spaced in their order: about the same share of each label."""
+    """At most so many samples a category, evenly spaced in their order: labels keep about their shares."""
     if per_category is None:
         return samples
     if per_category < 1:
@@ -496,9 +470,7 @@ def _claim(folder: Path, config: dict[str, Any]) -> None:
     path = folder / "config.yaml"
     if path.exists():
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict) or any(
-            found.get(name) != config[name] for name in ("command", "data")
-        ):
+        if not isinstance(found, dict) or any(found.get(name) != config[name] for name in ("command", "data")):
             raise LriadError(f"{folder}: is the folder of another run; give another --output")
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
@@ -523,9 +495,7 @@ def main() -> None:
         app(arguments, prog_name="lriad")
     except SystemExit as stop:
         if stop.code == 130:
-            print(
-                "interrupted: what is written is kept; the same command goes on from there", file=sys.stderr
-            )
+            print("interrupted: what is written is kept; the same command goes on from there", file=sys.stderr)
         raise
     except Exception as error:
         if "--debug" in sys.argv:

@@ -9,8 +9,8 @@ from lriad.errors import LriadError
 
 PROMPT_VERSION = "lr-iad-1"
 
-TEMPLATE = """This is an image containing a {object_name}. Analyze the given image and determine if there is any defect \
-in the object.
+TEMPLATE = """This is an image containing a {object_name}. Analyze the given image and determine if there is any \
+defect in the object.
 Output the thinking process in <think> </think> and final answer in <answer> </answer> tags.
 Options: (A) defect (B) normal.
 The output answer format should be as follows:

@@ -31,13 +31,18 @@ def parse_label(text: str) -> VerdictLabel:
     """The label that the completion states.
 
     It is read from a whole `<answer>` block that holds one letter, or the one word `defect` or `normal` (case and
-    surrounding white space aside). No answer block, several, or one holding anything else is `unparsable`: a label
-    is never read from a substring and never assumed.
+    surrounding white space aside). No answer block, several, one inside the think block, or one holding anything
+    else is `unparsable`: a label is never read from a substring and never assumed.
     """
     if text.count("<answer>") != 1 or text.count("</answer>") != 1:
         return "unparsable"
     match = _ANSWER.search(text)
-    return _MEANING.get(match.group(1).strip().lower(), "unparsable") if match else "unparsable"
+    if match is None:
+        return "unparsable"
+    before, after = text[: match.start()], text[match.end() :]
+    if before.count("<think>") > before.count("</think>") and "</think>" in after:
+        return "unparsable"
+    return _MEANING.get(match.group(1).strip().lower(), "unparsable")
 
 
 def parse_reasoning(text: str) -> str:

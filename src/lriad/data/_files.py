@@ -149,9 +149,7 @@ def find_categories(root: str, layout: str) -> list[tuple[str, str]]:
         kinds = [kind for kind in _MARKS if any(_looks_like(below, kind) for below in contents.values())]
         other = kinds[0] if kinds else None
     if other is not None:
-        raise LriadError(
-            f"{show(root)}: looks like the {other} layout ({_PICTURES[other]}); use {other}:{show(root)}"
-        )
+        raise LriadError(f"{show(root)}: looks like the {other} layout ({_PICTURES[other]}); use {other}:{show(root)}")
     if not found:
         raise LriadError(f"{show(root)}: holds no {_PICTURES[layout]}; see docs/datasets.md for the layouts")
     refuse_strays(root, "", found, f"expected {_PICTURES[layout]}")

@@ -128,9 +128,7 @@ def download(
     name: str, directory: Path | str, *, accept_licence: bool, url: str | None = None, progress: bool = True
 ) -> Path:
     """`download_archive` for a name in `ARCHIVES`: `mvtec`, `visa`, `loco`, `btad` or `kolektorsdd`."""
-    return download_archive(
-        find_archive(name), directory, accept_licence=accept_licence, url=url, progress=progress
-    )
+    return download_archive(find_archive(name), directory, accept_licence=accept_licence, url=url, progress=progress)
 
 
 def download_archive(
@@ -292,9 +290,8 @@ def _fetch_once(archive: Archive, url: str, packed: Path, part: Path, progress: 
         length = response.headers.get("Content-Length", "")
         size = have + int(length) if length.isdecimal() else None
         if size is not None:
-            _check_room(
-                part.parent, 2 * size - have, archive
-            )  # images hardly shrink: as much again, unpacked
+            # Images hardly shrink: unpacked they take at least as much again.
+            _check_room(part.parent, 2 * size - have, archive)
         state = {"url": url, "validator": _validator(response), "size": size}
         _sidecar(part).write_text(json.dumps(state), encoding="utf-8")
         with part.open("ab") as file, _bar(archive.filename, size, progress, initial=have) as bar:
@@ -357,9 +354,7 @@ def _in_words(size: int) -> str:
 
 
 def _bar(title: str, total: int | None, progress: bool, initial: int = 0) -> tqdm:
-    return tqdm(
-        desc=title, total=total, initial=initial, unit="B", unit_scale=True, disable=not progress, leave=False
-    )
+    return tqdm(desc=title, total=total, initial=initial, unit="B", unit_scale=True, disable=not progress, leave=False)
 
 
 def _verify(packed: Path, archive: Archive) -> None:

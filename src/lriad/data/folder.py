@@ -99,9 +99,7 @@ def _masks_by_stem(folder: str, subfolders: list[str]) -> dict[str, str]:
     masks: dict[str, str] = {}
     for name in subfolders:
         if name in _MASKS:
-            masks |= {
-                os.path.splitext(mask.removeprefix(f"{name}/"))[0]: mask for mask in walk_images(folder, name)
-            }
+            masks |= {os.path.splitext(mask.removeprefix(f"{name}/"))[0]: mask for mask in walk_images(folder, name)}
     return masks
 
 
@@ -114,21 +112,16 @@ def _read_files_csv(folder: str) -> dict[str, _Listed]:
     for line, row in read_csv(path):
         where = f"{show(path)}:{line}"
         if "file" not in row:
-            raise LriadError(
-                f"{where}: has no column 'file'; it holds an image's path in the category's folder"
-            )
+            raise LriadError(f"{where}: has no column 'file'; it holds an image's path in the category's folder")
         file = row["file"].strip().replace("\\", "/").removeprefix("./")
         entry = _Listed(line, row.get("group", "").strip() or None, parse_split(row.get("split"), where))
         first = listed.setdefault(file, entry)
         if (first.group, first.split) != (entry.group, entry.split):
-            raise LriadError(
-                f"{where}: {file!r} is also on line {first.line} with another group or split; keep one"
-            )
+            raise LriadError(f"{where}: {file!r} is also on line {first.line} with another group or split; keep one")
     groups = {entry.group for entry in listed.values()} - {None}
     if groups and groups <= {"train", "test"} and not any(entry.split for entry in listed.values()):
         # Two groups could not be split any further: these are the official sides.
         return {
-            file: entry._replace(group=None, split=parse_split(entry.group, path))
-            for file, entry in listed.items()
+            file: entry._replace(group=None, split=parse_split(entry.group, path)) for file, entry in listed.items()
         }
     return listed

@@ -22,8 +22,8 @@ _REFUSED_FORMATS = {"EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5"}
 # Not read by Pillow, yet listed by the loaders: such a photograph gets a clear error instead of being missed.
 _KNOWN_UNREADABLE = {".heic", ".heif"}
 
-# Pillow warns at half of MAX_PIXELS; between the two there is nothing that a user should do.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Pillow warns of odd metadata and of images over half of MAX_PIXELS: nothing that a user should act on.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @cache
@@ -36,9 +36,7 @@ def _formats() -> tuple[str, ...]:
 def image_suffixes() -> frozenset[str]:
     """Endings of the files that count as images, in lower case with the dot."""
     formats = set(_formats())
-    return frozenset(
-        _KNOWN_UNREADABLE | {s for s, f in Image.registered_extensions().items() if f in formats}
-    )
+    return frozenset(_KNOWN_UNREADABLE | {s for s, f in Image.registered_extensions().items() if f in formats})
 
 
 def open_image(path: str | os.PathLike[str]) -> Image.Image:
@@ -68,7 +66,7 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
                     raise Image.DecompressionBombError(f"{width} x {height} pixels")
                 image.load()
                 _turn_upright(image)
-                return _to_rgb(image)
+                return to_rgb(image)
         except Image.DecompressionBombError as error:
             limit = f"images over {MAX_PIXELS / 1e6:.0f} megapixels are refused; scale it down"
             raise LriadError(f"{name}: too large ({_one_line(error)}): {limit}") from error
@@ -78,9 +76,7 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
             raise LriadError(f"{name}: not enough memory to decode it; scale the image down") from error
         except Exception as error:
             # Pillow's readers raise nearly anything on damaged bytes: OSError, SyntaxError, struct.error, ...
-            raise LriadError(
-                f"{name}: damaged or truncated image ({_one_line(error)}); replace the file"
-            ) from error
+            raise LriadError(f"{name}: damaged or truncated image ({_one_line(error)}); replace the file") from error
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
@@ -125,13 +121,11 @@ def _turn_upright(image: Image.Image) -> None:
         return
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         image = _to_8_bit(image)
     if image.mode == "LAB":
-        to_srgb = ImageCms.buildTransform(
-            ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB"
-        )
+        to_srgb = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
         converted = ImageCms.applyTransform(image, to_srgb)
         assert converted is not None  # None only where it works in place
         image = converted

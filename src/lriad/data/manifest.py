@@ -83,11 +83,10 @@ def read_jsonl(path: str) -> Iterator[_Row]:
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
-                broken = isinstance(error, json.JSONDecodeError)
-                what = f"{error.msg} at column {error.colno}" if broken else error
-                raise LriadError(
-                    f"{show(path)}:{number}: not valid JSON ({what}); mend or delete the line"
-                ) from error
+                what = str(error)
+                if isinstance(error, json.JSONDecodeError):
+                    what = f"{error.msg} at column {error.colno}"
+                raise LriadError(f"{show(path)}:{number}: not valid JSON ({what}); mend or delete the line") from error
             if not isinstance(row, dict):
                 raise LriadError(f"{show(path)}:{number}: expected a JSON object such as {_EXAMPLE}")
             yield number, row
@@ -105,9 +104,7 @@ def read_csv(path: str) -> Iterator[_Row]:
         lines = _guarded(path, file)
         header = next(lines, "")
         if not header.strip():
-            raise LriadError(
-                f"{show(path)}: empty; the first line must name the columns, such as image,label"
-            )
+            raise LriadError(f"{show(path)}: empty; the first line must name the columns, such as image,label")
         delimiter = max(",;\t", key=header.count)
         names = [name.strip().lower() for name in next(csv.reader([header], delimiter=delimiter))]
         twice = [name for name in names if name and names.count(name) > 1]
@@ -120,9 +117,7 @@ def read_csv(path: str) -> Iterator[_Row]:
             except StopIteration:
                 return
             except csv.Error as error:
-                raise LriadError(
-                    f"{show(path)}:{rows.line_num + 1}: not valid CSV ({error}); mend the row"
-                ) from error
+                raise LriadError(f"{show(path)}:{rows.line_num + 1}: not valid CSV ({error}); mend the row") from error
             number = rows.line_num + 1
             if len(cells) > len(names):
                 raise LriadError(
@@ -137,9 +132,7 @@ def _guarded(path: str, lines: Iterable[str]) -> Iterator[str]:
     try:
         yield from lines
     except UnicodeDecodeError as error:
-        raise LriadError(
-            f"{show(path)}: not UTF-8 text; save it as 'CSV UTF-8' or JSON Lines in UTF-8"
-        ) from error
+        raise LriadError(f"{show(path)}: not UTF-8 text; save it as 'CSV UTF-8' or JSON Lines in UTF-8") from error
     except OSError as error:
         raise LriadError(f"{show(path)}: {error.strerror or error}; it cannot be read") from error
 
@@ -175,9 +168,7 @@ def _load(path: str, rows: Iterable[_Row]) -> SampleTable:
     return table
 
 
-def _check_agreement(
-    first: Sample, first_line: int, second: Sample, root: str, where: str, *, same_id: bool
-) -> None:
+def _check_agreement(first: Sample, first_line: int, second: Sample, root: str, where: str, *, same_id: bool) -> None:
     """Refuses two lines on one image, or with one id, that contradict each other.
 
     One image may be listed as several categories (a board and a connector on it), each with an id of its own.
@@ -264,9 +255,7 @@ def _text(row: dict[str, Any], name: str, where: str) -> str | None:
         raise LriadError(f"{where}: {name!r} is {str(value)[:40]!r}; expected text")
     text = str(value).strip()
     if _UNPRINTABLE.search(text):
-        raise LriadError(
-            f"{where}: {name!r} holds a control character or half a character: {text[:40]!r}; remove it"
-        )
+        raise LriadError(f"{where}: {name!r} holds a control character or half a character: {text[:40]!r}; remove it")
     return text or None
 
 

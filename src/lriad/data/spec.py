@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -22,8 +19,8 @@ from lriad.errors import LriadError
 
 SPLITS = ("all", "train", "test")
 
-SYNTHETIC_IMAGES = 600
-"""Images of a procedural set that is named by `synthetic:NAME`."""
+SYNTHETIC_IMAGES = 60
+"""Images a category of a procedural set that is named by `synthetic:NAME`."""
 
 
 def load_dataset(
@@ -35,7 +32,7 @@ def load_dataset(
     """The samples that a spec names.
 
     No image is opened, and a sample takes about the memory of its path. The order is always the same: that of
-    the file for `jsonl` and `csv`, else sorted by category and path.
+    the file for `jsonl` and `csv`, else by category, and in it by path (MVTec-AD: train before test).
 
     Args:
         spec: `KIND:PATH`, or several separated by commas, whose samples follow one another. Should two of
@@ -48,8 +45,7 @@ def load_dataset(
             broken; or a category has no official sides and one was asked for.
 
     Example:
-        >>> samples = load_dataset("mvtec:data/mvtec_anomaly_detection", split="test",
-        categories=["metal_nut"])
+        >>> samples = load_dataset("mvtec:data/mvtec", split="test", categories=["metal_nut"])
     """
     if split not in SPLITS:
         raise LriadError(f"split {split!r} is not known; {nearest(split, SPLITS)}choose all, train or test")
@@ -57,7 +53,7 @@ def load_dataset(
     specs = [part.strip() for part in re.split(r",\s*(?=[A-Za-z_]{2,}:)", spec.strip())]
     if len(set(specs)) < len(specs):
         raise LriadError(f"data set {spec!r} names the same one twice; name it once")
-    tables = [_load_one(part) for part in specs]
+    tables = [load(path) for load, path in [_parse(part) for part in specs]]
     # Before anything is left out, so that an image keeps its id whatever is asked for.
     prefixes = _id_prefixes(tables)
     if categories is not None:
@@ -72,9 +68,9 @@ def load_dataset(
     return tables[0] if len(tables) == 1 else SampleTable.concatenate(tables, prefixes)
 
 
-def _load_one(spec: str) -> SampleTable:
-    kind, colon, path = spec.partition(":")
-    kind = kind.strip().lower()
+def _parse(spec: str) -> tuple[Callable[[str], SampleTable], str]:
+    """The loader of one spec and the path or name it takes."""
+    kind, colon, path = (part.strip() for part in spec.partition(":"))
     loaders: dict[str, Callable[[str], SampleTable]] = {
         "mvtec": load_mvtec,
         "visa": load_visa,
@@ -86,11 +82,11 @@ def _load_one(spec: str) -> SampleTable:
     example = "write KIND:PATH, with KIND one of " + ", ".join(loaders)
     if not colon:
         raise LriadError(f"data set {spec!r} has no kind; {example}, such as folder:{show(spec) or 'photos'}")
-    if kind not in loaders:
+    if kind.lower() not in loaders:
         raise LriadError(f"data set {spec!r}: kind {kind!r} is not known; {nearest(kind, loaders)}{example}")
-    if not path.strip():
-        raise LriadError(f"data set {spec!r} has no {'name' if kind == 'synthetic' else 'path'}; {example}")
-    return loaders[kind](path.strip())
+    if not path:
+        raise LriadError(f"data set {spec!r} has no path or name; {example}")
+    return loaders[kind.lower()], path
 
 
 def _check_categories(wanted: Sequence[str], known: set[str], spec: str) -> None:
@@ -119,7 +115,7 @@ def _check_sides(table: SampleTable, spec: str, split: str) -> None:
 
 def _id_prefixes(tables: Sequence[SampleTable]) -> list[str]:
     """What goes before the ids of each table: nothing, or the data sets' names where two share an id."""
-    if len({id_ for table in tables for id_ in table.ids()}) == sum(map(len, tables)):
+    if len(tables) == 1 or len({id_ for table in tables for id_ in table.ids()}) == sum(map(len, tables)):
         return [""] * len(tables)
     names = [table.kinds[0].dataset for table in tables]
     earlier = [names[:index].count(name) for index, name in enumerate(names)]
@@ -130,46 +126,13 @@ def _load_synthetic(name: str) -> SampleTable:
     """A procedural set, made on first use in the user's cache folder, or in LRIAD_CACHE."""
     from platformdirs import user_cache_dir
 
-    from lriad.data import synthetic
+    from lriad.data.synthetic.dataset import VERSION, make_dataset
 
-    if name not in synthetic.FAMILIES:
-        families = ", ".join(synthetic.FAMILIES)
-        raise LriadError(
-            f"synthetic:{name}: no such set; {nearest(name, synthetic.FAMILIES)}choose one of {families}"
-        )
     cache = Path(os.environ.get("LRIAD_CACHE") or user_cache_dir("lriad")) / "synthetic"
-    # Named after the drawing code, so that no set outlives the code that would draw another one.
-    target = cache / f"{name}-{SYNTHETIC_IMAGES}-{_sources_sha256(Path(synthetic.__file__).parent)[:8]}"
-    if not target.exists():
-        _make_synthetic(name, target)
-    return load_jsonl(target / "samples.jsonl")
-
-
-def _make_synthetic(name: str, target: Path) -> None:
-    from lriad.data.synthetic import make_dataset
-
-    draft = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft = tempfile.mkdtemp(prefix=".draft-", dir=target.parent)
-        make_dataset(name, Path(draft), images=SYNTHETIC_IMAGES, defect_ratio=None, progress=True)
-        try:
-            os.rename(draft, target)  # whole or not at all, whoever stops us
-        except OSError:
-            if not target.exists():  # else another process has just made the same set
-                raise
-    except OSError as error:
-        where = show(target.parent)
-        raise LriadError(
-            f"{where}: {error.strerror or error}; free some room or set LRIAD_CACHE to another folder"
-        ) from error
-    finally:
-        if draft is not None:
-            shutil.rmtree(draft, ignore_errors=True)
-
-
-def _sources_sha256(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for source in sorted(folder.glob("*.py")):
-        digest.update(source.read_bytes())
-    return digest.hexdigest()
+        folder = make_dataset(
+            name, cache / f"{name}-{SYNTHETIC_IMAGES}-v{VERSION}", images=SYNTHETIC_IMAGES, progress=True
+        )
+    except LriadError as error:
+        raise LriadError(f"synthetic:{name}: {error} (the variable LRIAD_CACHE names the folder)") from error
+    return load_jsonl(folder / "samples.jsonl")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 
 from lriad.data.sample import Sample
@@ -13,9 +13,7 @@ _Group = tuple[str, bool, str]
 _Stratum = tuple[str, str, str]
 
 
-def split_by_group(
-    samples: Sequence[Sample], fraction: float, seed: int
-) -> tuple[list[Sample], list[Sample]]:
+def split_by_group(samples: Sequence[Sample], fraction: float, seed: int) -> tuple[list[Sample], list[Sample]]:
     """Draws about a fraction of the samples, every group whole, each category and label in proportion.
 
     Samples of one data set with the same `group` stay together; None is a group of its own. The draw goes
@@ -36,11 +34,14 @@ def split_by_group(
     """
     if not 0 <= fraction <= 1:
         raise LriadError(f"fraction {fraction} is out of range; give a number from 0 to 1")
-    members: dict[_Group, Counter[_Stratum]] = defaultdict(Counter)
-    for sample in samples:
-        members[_group(sample)][_stratum(sample)] += 1
-    sizes = Counter(map(_stratum, samples))
-    missing = {stratum: fraction * size for stratum, size in sizes.items()}  # still to be drawn
+    everything = list(samples)  # the result holds them all anyway
+    groups = [_group(sample) for sample in everything]
+    strata = [_stratum(sample) for sample in everything]
+    members: dict[_Group, dict[_Stratum, int]] = {}
+    for group, stratum in zip(groups, strata, strict=True):
+        counts = members.setdefault(group, {})
+        counts[stratum] = counts.get(stratum, 0) + 1
+    missing = {stratum: fraction * size for stratum, size in Counter(strata).items()}  # still to be drawn
 
     order = sorted(members)
     random.Random(seed).shuffle(order)
@@ -59,10 +60,8 @@ def split_by_group(
                     missing[stratum] -= sign * count
                 drawn ^= {group}
                 moved = True
-    return (
-        [sample for sample in samples if _group(sample) not in drawn],
-        [sample for sample in samples if _group(sample) in drawn],
-    )
+    rest = [sample for sample, group in zip(everything, groups, strict=True) if group not in drawn]
+    return rest, [sample for sample, group in zip(everything, groups, strict=True) if group in drawn]
 
 
 def _group(sample: Sample) -> _Group:

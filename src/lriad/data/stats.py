@@ -91,9 +91,7 @@ class DatasetStats:
         heads = [name.replace("_percent", " %").replace("_", " ") for name in rows[0]] if rows else []
         lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * 2 + "---:|" * (len(heads) - 3) + "---|"]
         for row in rows:
-            cells = [
-                f"{value:.2f}" if isinstance(value, float) else str(value or "-") for value in row.values()
-            ]
+            cells = [f"{value:.2f}" if isinstance(value, float) else str(value or "-") for value in row.values()]
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         return "\n".join(lines)
 
@@ -103,9 +101,7 @@ class DatasetStats:
         for counts in self.categories:
             name = f"{counts.dataset}/{counts.category}"
             if counts.one_class == "unknown":
-                lines.append(
-                    f"{name}: no image is labelled; it can be inspected, but not trained on or evaluated"
-                )
+                lines.append(f"{name}: no image is labelled; it can be inspected, but not trained on or evaluated")
             elif counts.one_class is not None:
                 other = "defect" if counts.one_class == "normal" else "normal"
                 lines.append(
@@ -206,9 +202,7 @@ def check_official(stats: DatasetStats) -> list[OfficialCheck]:
     return checks
 
 
-def _differences(
-    found: dict[str, Counts], official: Mapping[str, tuple[int, int, int | None]]
-) -> Iterator[str]:
+def _differences(found: dict[str, Counts], official: Mapping[str, tuple[int, int, int | None]]) -> Iterator[str]:
     for category, (good, defect, train) in official.items():
         if category not in found:
             continue

@@ -98,9 +98,7 @@ class SampleTable(Sequence[Sample]):
 
     def ids(self) -> Iterator[str]:
         """The ids, in order."""
-        return (
-            self._kinds[code].id_prefix + id_ for code, id_ in zip(self._kind_codes, self._ids, strict=True)
-        )
+        return (self._kinds[code].id_prefix + id_ for code, id_ in zip(self._kind_codes, self._ids, strict=True))
 
     def _take(self, indices: Iterable[int]) -> SampleTable:
         table = SampleTable(self._root)

@@ -70,9 +70,7 @@ def load_visa(path: str | os.PathLike[str]) -> SampleTable:
     for category, relative in categories:
         prefix = f"{relative}/" if relative else ""
         folder = os.path.join(root, relative)
-        refuse_strays(
-            folder, _IMAGES, tuple(_LABELS), f"put them below {_IMAGES}/Normal or {_IMAGES}/Anomaly"
-        )
+        refuse_strays(folder, _IMAGES, tuple(_LABELS), f"put them below {_IMAGES}/Normal or {_IMAGES}/Anomaly")
         masks = _masks_by_stem(folder)
         types = _read_types(folder)
         size = len(table)
@@ -95,9 +93,7 @@ def load_visa(path: str | os.PathLike[str]) -> SampleTable:
                     )
                 )
         if len(table) == size:
-            raise LriadError(
-                f"{show(folder)}: holds no image; expected {_IMAGES}/Normal and {_IMAGES}/Anomaly"
-            )
+            raise LriadError(f"{show(folder)}: holds no image; expected {_IMAGES}/Normal and {_IMAGES}/Anomaly")
     return table
 
 
@@ -106,9 +102,7 @@ def _masks_by_stem(folder: str) -> dict[str, str]:
     if not os.path.isdir(os.path.join(folder, below)):
         return {}
     return {
-        os.path.splitext(name)[0]: f"{below}/{name}"
-        for name in scan(os.path.join(folder, below))[1]
-        if is_image(name)
+        os.path.splitext(name)[0]: f"{below}/{name}" for name in scan(os.path.join(folder, below))[1] if is_image(name)
     }
 
 

@@ -130,9 +130,7 @@ class Difference:
     left_out: int
 
 
-def evaluate_predictions(
-    rows: Iterable[Mapping[str, Any]], *, resamples: int = 1000, seed: int = 0
-) -> Evaluation:
+def evaluate_predictions(rows: Iterable[Mapping[str, Any]], *, resamples: int = 1000, seed: int = 0) -> Evaluation:
     """Evaluates predictions of our inspector or of any other system.
 
     The result does not depend on the order of the rows.
@@ -204,14 +202,10 @@ def paired_difference(
         LriadError: The systems share no image, or disagree on the truth or category of one.
     """
     if metric not in metrics.METRICS or metric == "f1_macro_paper":
-        raise LriadError(
-            f"paired_difference: unknown metric {metric!r}; expected one of {', '.join(metrics.METRICS)}"
-        )
+        raise LriadError(f"paired_difference: unknown metric {metric!r}; expected one of {', '.join(metrics.METRICS)}")
     common = sorted(set(a.outcomes.ids) & set(b.outcomes.ids))
     if not common:
-        raise LriadError(
-            "paired_difference: the two systems have no image in common; evaluate them on the same data"
-        )
+        raise LriadError("paired_difference: the two systems have no image in common; evaluate them on the same data")
     ours, theirs = _subset(a.outcomes, common), _subset(b.outcomes, common)
     for i, image in enumerate(common):
         first = (ours.truth_N[i], ours.categories[ours.category_N[i]])
@@ -222,8 +216,7 @@ def paired_difference(
             )
     blocks = [_block(outcomes, 0, seed) for outcomes in (ours, theirs)]
     pooled, mean = (
-        _difference(*(getattr(block, average).values[metric] for block in blocks))
-        for average in ("pooled", "mean")
+        _difference(*(getattr(block, average).values[metric] for block in blocks)) for average in ("pooled", "mean")
     )
     pooled_interval = mean_interval = None
     if resamples:
@@ -293,12 +286,8 @@ def _scores(rows: Sequence[Mapping[str, Any]]) -> np.ndarray | None:
     """`p_defect`, or where no row has it `score`; NaN where a row lacks it, None where all do."""
     values = {name: [row[name] for row in rows] for name in ("p_defect", "score")}
     by_p = any(value is not None for value in values["p_defect"])
-    if by_p and any(
-        p is None and s is not None for p, s in zip(values["p_defect"], values["score"], strict=True)
-    ):
-        raise LriadError(
-            "some predictions have p_defect and others only a score: two scales have no common order"
-        )
+    if by_p and any(p is None and s is not None for p, s in zip(values["p_defect"], values["score"], strict=True)):
+        raise LriadError("some predictions have p_defect and others only a score: two scales have no common order")
     chosen = values["p_defect" if by_p else "score"]
     if all(value is None for value in chosen):
         return None
@@ -312,9 +301,7 @@ def _block(outcomes: Outcomes, resamples: int, seed: int) -> Block:
     }
     pooled, mean = metrics.measure(outcomes), metrics.mean_of_categories(list(per_category.values()))
     if not resamples:
-        return Block(
-            {name: Scores(values) for name, values in per_category.items()}, Scores(pooled), Scores(mean)
-        )
+        return Block({name: Scores(values) for name, values in per_category.items()}, Scores(pooled), Scores(mean))
     drawn = metrics.bootstrap(outcomes, resamples, seed)
     return Block(
         {name: Scores(values, _intervals(drawn.per_category[name])) for name, values in per_category.items()},

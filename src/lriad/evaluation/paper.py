@@ -33,14 +33,11 @@ _SPELLINGS = {"mvtec": "MVTec-AD", "mvtecad": "MVTec-AD", "visa": "VisA"}
 _ROUNDING = 0.01  # percentage points: two numbers printed with two decimals
 
 NOTES = {
-    "MVTec-AD": (
-        "Table III's LR-IAD row pools the images; its AprilGAN and AnomalyGPT rows are means of categories.",
-    ),
+    "MVTec-AD": ("Table III's LR-IAD row pools the images; its AprilGAN and AnomalyGPT rows are means of categories.",),
     "VisA": (
         "Table III's LR-IAD row pools the images; its AnomalyGPT row is a mean of categories.",
         "Table III's AprilGAN row equals Table V's pipe_fryum row, which no answers on 600 images can give.",
-        "WinCLIP's row is exactly 'always defect', pooled; 'always normal' has a higher accuracy than every "
-        "method.",
+        "WinCLIP's row is exactly 'always defect', pooled; 'always normal' has a higher accuracy than every method.",
     ),
 }
 
@@ -130,9 +127,7 @@ def accuracy_and_f1(tp: float, fp: float, n_defect: int, n_normal: int) -> tuple
     return 100 * (tp + tn) / (n_defect + n_normal), 100 * (f1_defect + f1_normal) / 2
 
 
-def recall_from_accuracy_f1(
-    accuracy: float, f1_macro: float, n_defect: int, n_normal: int
-) -> tuple[ImpliedRates, ...]:
+def recall_from_accuracy_f1(accuracy: float, f1_macro: float, n_defect: int, n_normal: int) -> tuple[ImpliedRates, ...]:
     """Recall of defects and false-positive rate behind an accuracy and an F1-macro.
 
     With C = tp + tn images right and E wrong, of n, e = E / 2 and S the sum of the two F1 scores,
@@ -175,9 +170,7 @@ def recall_from_accuracy_f1(
     return tuple(solutions)
 
 
-def answers_from_accuracy_f1(
-    accuracy: float, f1_macro: float, n_defect: int, n_normal: int
-) -> list[tuple[int, int]]:
+def answers_from_accuracy_f1(accuracy: float, f1_macro: float, n_defect: int, n_normal: int) -> list[tuple[int, int]]:
     """Every (defects found, false alarms) in whole images whose accuracy and F1-macro round to the printed
     ones.
 
@@ -242,9 +235,7 @@ def totals_table(dataset: str) -> TextTable:
         rows.append((f"{printed.method}, Table {printed.table}", *_printed(printed), *implied))
     for method in METHODS:
         accuracy, f1_macro = mean_row(dataset, method)
-        rows.append(
-            (f"{method}, mean of its categories", f"{accuracy:.2f}", f"{f1_macro:.2f}", *[NO_VALUE] * 3)
-        )
+        rows.append((f"{method}, mean of its categories", f"{accuracy:.2f}", f"{f1_macro:.2f}", *[NO_VALUE] * 3))
     whole = next(r for r in paper_rows() if r.dataset == dataset and r.category == "all")
     for name, tp, fp in (("always normal", 0, 0), ("always defect", whole.n_defect, whole.n_normal)):
         accuracy, f1_macro = accuracy_and_f1(tp, fp, whole.n_defect, whole.n_normal)
@@ -292,9 +283,7 @@ def _categories_beside_paper(evaluation: Evaluation, dataset: str, names: Sequen
         )
     if unknown:
         notes.append(f"Not in the paper: {', '.join(unknown)}.")
-    return TextTable(
-        f"{dataset}: beside the paper's Tables V and VI", tuple(columns), rows, notes=tuple(notes)
-    )
+    return TextTable(f"{dataset}: beside the paper's Tables V and VI", tuple(columns), rows, notes=tuple(notes))
 
 
 def _printed(row: PaperRow) -> tuple[str, str]:

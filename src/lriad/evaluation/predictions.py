@@ -67,9 +67,7 @@ def read_predictions(
     for where, raw in _read_rows(path):
         row = check_row(raw if index is None else index.join(raw, where), where)
         if row["id"] in seen:
-            raise LriadError(
-                f"{where}: id {row['id']!r} is also at {seen[row['id']]}; keep one line an image"
-            )
+            raise LriadError(f"{where}: id {row['id']!r} is also at {seen[row['id']]}; keep one line an image")
         seen[row["id"]] = where
         rows.append(row)
     if not rows:
@@ -151,9 +149,7 @@ class _SampleIndex:
         if position is None and raw.get("id") in (None, ""):
             position = self.position_of_image.get(os.path.abspath(name))
         if position is None:
-            raise LriadError(
-                f"{where}: {name!r} is not in the data set; evaluate with the data it was predicted on"
-            )
+            raise LriadError(f"{where}: {name!r} is not in the data set; evaluate with the data it was predicted on")
         sample = self.samples[position]
         truth = _one_of(raw, "truth", ("defect", "normal", "unknown"), where)
         if truth not in (None, "unknown", sample.label):
@@ -177,9 +173,7 @@ def _read_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     try:
         yield from readers[path.suffix.lower()](path)
     except OSError as error:
-        raise LriadError(
-            f"{path}: cannot be read ({error.strerror}); give an existing predictions file"
-        ) from error
+        raise LriadError(f"{path}: cannot be read ({error.strerror}); give an existing predictions file") from error
 
 
 def _read_jsonl(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -202,7 +196,6 @@ def _read_jsonl(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _read_csv(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    ends = path.read_bytes()[-1:] in (b"", b"\n", b"\r")
     # File names that are not UTF-8 come back as the operating system gives them.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.DictReader(file, strict=True)
@@ -215,12 +208,18 @@ def _read_csv(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 if None in row or None in row.values():
                     raise csv.Error("not as many cells as in the header")
             except csv.Error as error:
-                if not ends and next(file, None) is None:
+                if next(file, None) is None and not _ends_a_line(path):
                     logger.warning(_CUT_OFF, f"{path}:{first}")
                     return
-                raise LriadError(f"{path}:{reader.line_num}: not valid CSV ({error}); correct it") from error
+                raise LriadError(f"{path}:{first}: not valid CSV ({error}); correct it") from error
             yield f"{path}:{reader.line_num}", row
             first = reader.line_num + 1
+
+
+def _ends_a_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() in (b"\n", b"\r")
 
 
 def _name_of(row: Mapping[str, Any], where: str) -> str:

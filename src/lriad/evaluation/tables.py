@@ -63,17 +63,13 @@ class TextTable:
     notes: tuple[str, ...] = ()
 
     def to_markdown(self) -> str:
-        cells = [
-            [cell.replace("|", "\\|").replace("\n", " ") for cell in row]
-            for row in (self.columns, *self.rows)
-        ]
+        cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in (self.columns, *self.rows)]
         width = [max(3, *(len(row[i]) for row in cells)) for i in range(len(self.columns))]
         rule = [("-" * w) if i < self.left else ("-" * (w - 1) + ":") for i, w in enumerate(width)]
 
         def line(row: Sequence[str]) -> str:
             padded = [
-                c.ljust(w) if i < self.left else c.rjust(w)
-                for i, (c, w) in enumerate(zip(row, width, strict=True))
+                c.ljust(w) if i < self.left else c.rjust(w) for i, (c, w) in enumerate(zip(row, width, strict=True))
             ]
             return f"| {' | '.join(padded)} |"
 
@@ -259,7 +255,7 @@ def to_markdown(evaluation: Evaluation) -> str:
     if evaluation.errors:
         listed = "\n".join(f"- {row['id']}: {row['error']}" for row in evaluation.errors)
         parts.append(f"**Not inspected ({len(evaluation.errors)}), and in no number above**\n\n{listed}")
-    return "\n\n".join(parts) + "\n"
+    return _utf8("\n\n".join(parts) + "\n")
 
 
 def to_rich(evaluation: Evaluation) -> Group:
@@ -277,6 +273,11 @@ def to_rich(evaluation: Evaluation) -> Group:
     return Group(Text(evaluation.summary()), *tables, *map(Text, lines))
 
 
+def _utf8(text: str) -> str:
+    """The text with a question mark for what no UTF-8 file can hold: file names of another encoding."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def _interval_legend(evaluation: Evaluation) -> str:
     if not evaluation.resamples:
         return "No intervals were asked for."
@@ -291,7 +292,7 @@ def to_csv(evaluation: Evaluation) -> str:
 
     Columns: `predictor` (policy, at threshold, always normal, always defect), `over` (category, pooled,
     mean), `dataset`, `category`, counts, then each metric as a fraction, followed by its `_low` and `_high`;
-    empty where undefined.
+    empty where undefined. At the threshold, `unparsable_rate` is the share under review.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -306,9 +307,7 @@ def to_csv(evaluation: Evaluation) -> str:
     for predictor, block in blocks.items():
         if block is None:
             continue
-        named = [
-            ("category", *evaluation.origin[name], scores) for name, scores in block.per_category.items()
-        ]
+        named = [("category", *evaluation.origin[name], scores) for name, scores in block.per_category.items()]
         for over, dataset, category, scores in (
             *named,
             ("pooled", "", "", block.pooled),
@@ -318,7 +317,7 @@ def to_csv(evaluation: Evaluation) -> str:
             for metric in METRICS:
                 cells += [scores.values[metric], *(scores.intervals.get(metric) or (None, None))]
             writer.writerow(["" if cell is None else cell for cell in cells])
-    return out.getvalue()
+    return _utf8(out.getvalue())
 
 
 def to_json(evaluation: Evaluation) -> dict[str, Any]:
@@ -347,19 +346,21 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
     if evaluation.at_threshold is not None:
         document["at_threshold"] = {
             "thresholds": list(evaluation.thresholds),
-            **_block_json(evaluation.at_threshold),
+            **_block_json(evaluation.at_threshold, {"unparsable_rate": "review_rate"}),
         }
     return document
 
 
-def _block_json(block: Block) -> dict[str, Any]:
+def _block_json(block: Block, rename: Mapping[str, str] | None = None) -> dict[str, Any]:
+    names = rename or {}
+
+    def scores_json(scores: Scores) -> dict[str, Any]:
+        values = {names.get(name, name): value for name, value in scores.values.items()}
+        ends = {names.get(name, name): list(b) if b else None for name, b in scores.intervals.items()}
+        return {**values, "intervals": ends}
+
     return {
-        "per_category": {name: _scores_json(scores) for name, scores in block.per_category.items()},
-        "pooled": _scores_json(block.pooled),
-        "mean_of_categories": _scores_json(block.mean),
+        "per_category": {name: scores_json(scores) for name, scores in block.per_category.items()},
+        "pooled": scores_json(block.pooled),
+        "mean_of_categories": scores_json(block.mean),
     }
-
-
-def _scores_json(scores: Scores) -> dict[str, Any]:
-    intervals = {name: list(bounds) if bounds else None for name, bounds in scores.intervals.items()}
-    return {**scores.values, "intervals": intervals}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from PIL import Image, ImageOps
 
-from lriad.data.image import _to_rgb, file_sha256, open_image
+from lriad.data.image import file_sha256, open_image, to_rgb
 from lriad.data.sample import Sample
 from lriad.errors import LriadError
 from lriad.prompt import PROMPT_VERSION, build_prompt
@@ -166,15 +166,11 @@ class Inspector:
             for part, text, answer in zip(parts, texts, answers, strict=True)
         ]
 
-    def _verdict(
-        self, policy: Policy, part: _Part, text: str, answer: AnswerProbability, seconds: float
-    ) -> Verdict:
+    def _verdict(self, policy: Policy, part: _Part, text: str, answer: AnswerProbability, seconds: float) -> Verdict:
         p_defect = float(answer.p_defect)
         if not 0 <= p_defect <= 1:
             # NaN compares false with every threshold: it would pass the part as normal.
-            raise LriadError(
-                f"the policy's answer probability is {p_defect}: its weights or its dtype are broken"
-            )
+            raise LriadError(f"the policy's answer probability is {p_defect}: its weights or its dtype are broken")
         said: VerdictLabel = "defect" if p_defect >= 0.5 else "normal"
         label = parse_label(text) if self.mode == "reason" else said
         return Verdict(
@@ -216,7 +212,7 @@ def _read(image: str | Path | Image.Image, object_name: str) -> _Part | LriadErr
     try:
         build_prompt(object_name)
         if isinstance(image, Image.Image):
-            pixels = _to_rgb(ImageOps.exif_transpose(image))
+            pixels = to_rgb(ImageOps.exif_transpose(image))
             return _Part(pixels, hashlib.sha256(pixels.tobytes()).hexdigest(), object_name)
         return _Part(open_image(image), file_sha256(image), object_name)
     except LriadError as error:

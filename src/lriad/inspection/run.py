@@ -147,12 +147,10 @@ def inspect_to_file(
         raise LriadError(f"{output}: cannot be written for samples whose ids are not unique")
     inspector = Inspector(policy, **settings)
     with _PredictionsFile(Path(output)) as file:
+        if file.settings:
+            file.require_same(mode=inspector.mode, threshold=inspector.threshold, prompt_version=PROMPT_VERSION)
         if retry_errors:
             file.drop_errors()
-        if file.settings:
-            file.require_same(
-                mode=inspector.mode, threshold=inspector.threshold, prompt_version=PROMPT_VERSION
-            )
         outcomes = {name: outcome for name, outcome in file.outcomes.items() if name in wanted}
         resumed = len(outcomes)
         pending = [sample for sample in samples if sample.id not in outcomes]

@@ -1,7 +1,8 @@
 """The embedded policy's architecture, built from nothing.
 
 FastVLM (arXiv:2412.13303) as transformers has it: a timm tower, a projector and a Qwen2 language model, a few million
-parameters in all. The tower is EfficientNet-Lite0; one image token stands for 32 x 32 pixels. Everything that knows this architecture is in this file; the rest of the package takes any policy.
+parameters in all. The tower is EfficientNet-Lite0; one image token stands for 32 x 32 pixels. Everything that knows
+this architecture is in this file; the rest of the package takes any policy.
 """
 
 from __future__ import annotations
@@ -83,8 +84,8 @@ def build_model(tokenizer: Any) -> Any:
         architecture="tf_efficientnet_lite0",
         model_args={"output_stride": STRIDE},
         do_pooling=False,
-        num_labels=0,
     )
+    vision.num_labels = 0
     vision.hidden_size = VISION_DIM
     text = Qwen2Config(
         vocab_size=len(tokenizer),
@@ -99,12 +100,8 @@ def build_model(tokenizer: Any) -> Any:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    config = FastVlmConfig(
-        vision_config=vision,
-        text_config=text,
-        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
-        tie_word_embeddings=True,
-    )
+    config = FastVlmConfig(vision_config=vision, text_config=text, tie_word_embeddings=True)
+    config.image_token_id = tokenizer.convert_tokens_to_ids("<image>")
     model = FastVlmForConditionalGeneration(config)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id

@@ -153,7 +153,7 @@ def _load_base(base: str, name: str, device: str, dtype: torch.dtype, attention:
         raise LriadError(f"policy {name!r}: no *.safetensors in {base}; only safetensors are loaded, convert it first")
     try:
         processor = AutoProcessor.from_pretrained(base, trust_remote_code=False)
-        model = AutoModelForImageTextToText.from_pretrained(
+        model: Any = AutoModelForImageTextToText.from_pretrained(
             base, dtype=dtype, attn_implementation=attention, use_safetensors=True, trust_remote_code=False
         )
         model.to(device)

@@ -34,7 +34,12 @@ def freeze_vision(model: nn.Module) -> None:
     for module in vision_modules(model):
         module.eval()
         module.requires_grad_(False)
-        module.train = lambda mode=True, module=module: module  # type: ignore[method-assign]
+        module.train = _stay.__get__(module)  # type: ignore[method-assign]
+
+
+def _stay(module: nn.Module, mode: bool = True) -> nn.Module:
+    """In place of `Module.train`."""
+    return module
 
 
 @dataclass
@@ -54,8 +59,8 @@ class VisionFeatureCache:
     """Image features computed once for each distinct image, in a bounded least-recently-used cache.
 
     It stands in for the model's own `get_image_features`, so that generation, the reference pass and the loss of
-    stock code all read from it. Each image is encoded by itself: its features do not depend on what else is in the batch,
-    and a resumed run sees the very same numbers. Only for frozen vision modules.
+    stock code all read from it. Each image is encoded by itself: its features do not depend on what else is in the
+    batch, and a resumed run sees the very same numbers. Only for frozen vision modules.
 
     Args:
         model: A transformers model with `base_model.get_image_features(pixel_values, ...)`.

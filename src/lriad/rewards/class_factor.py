@@ -33,9 +33,7 @@ def class_name(sample: Sample, by: ClassFactorBy = "label") -> str:
         LriadError: The sample's label is unknown.
     """
     if sample.label == "unknown":
-        raise LriadError(
-            f"{sample.id}: has no label, so no class factor; leave unlabelled images out of training"
-        )
+        raise LriadError(f"{sample.id}: has no label, so no class factor; leave unlabelled images out of training")
     if by == "defect_type" and sample.label == "defect" and sample.defect_type:
         return f"defect: {sample.defect_type}"
     return sample.label
@@ -69,9 +67,7 @@ class ClassFactor:
 
     def __init__(self, counts: Mapping[str, int], mode: ClassFactorMode = "none") -> None:
         if not counts:
-            raise LriadError(
-                "no labelled images to take class factors from; check the data set and its filters"
-            )
+            raise LriadError("no labelled images to take class factors from; check the data set and its filters")
         self.mode = mode
         self.counts = dict(sorted(counts.items()))
         self.error_rates = dict.fromkeys(self.counts, 0.5)

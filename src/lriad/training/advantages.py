@@ -144,8 +144,6 @@ def focal_advantages(
     Returns:
         Advantages of shape (P, G).
     """
-    w_P = focal_weights(
-        p_PG, is_defect_P, class_factor_P, alpha_defect=alpha_defect, gamma=gamma, floor=floor
-    )
+    w_P = focal_weights(p_PG, is_defect_P, class_factor_P, alpha_defect=alpha_defect, gamma=gamma, floor=floor)
     weighted_PG = w_P.to(accuracy_PG)[:, None] * group_normalise(accuracy_PG, scale, epsilon)
     return accuracy_weight * weighted_PG + format_weight * group_normalise(format_PG, scale, epsilon)

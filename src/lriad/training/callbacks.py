@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainerCallback
+from transformers import Trainer, TrainerCallback
 
 from lriad.data import Sample
 from lriad.policy import Policy
@@ -119,7 +119,13 @@ class Validation(TrainerCallback):
     """
 
     def __init__(
-        self, policy: Policy, samples: Sequence[Sample], *, every: int | None, max_new_tokens: int, batch_size: int
+        self,
+        policy: Policy,
+        samples: Sequence[Sample],
+        *,
+        every: int | None,
+        max_new_tokens: int,
+        batch_size: int,
     ) -> None:
         self.policy = policy
         self.samples = samples
@@ -134,7 +140,8 @@ class Validation(TrainerCallback):
             # The random state is given back: a run may be validated more or less often and stays the same run.
             with torch.random.fork_rng(enabled=True):
                 metrics = self.measure()
-            self.trainer.log({f"validation/{key}": value for key, value in metrics.items()})
+            # Not TRL's `log`, which would take the training metrics of this step along.
+            Trainer.log(self.trainer, {f"validation/{key}": value for key, value in metrics.items()})
 
     def measure(self) -> dict[str, float]:
         """The metrics at this moment; the model is left in training mode as it was."""
@@ -166,9 +173,7 @@ class Validation(TrainerCallback):
         return truth, labels, p_defects
 
 
-def validation_metrics(
-    truth: Sequence[bool], labels: Sequence[str], p_defects: Sequence[float]
-) -> dict[str, float]:
+def validation_metrics(truth: Sequence[bool], labels: Sequence[str], p_defects: Sequence[float]) -> dict[str, float]:
     """The rates of `lriad.evaluation`, AUROC, and the mean p of the correct letter per class.
 
     Args:
@@ -248,17 +253,30 @@ class CollapseWarnings(TrainerCallback):
             form = mean("rewards/format_reward/mean")
             if form is not None and form < 0.5:
                 found.append(
-                    ("format", "fewer than half of the completions follow the format; lower learning_rate or raise beta")
+                    (
+                        "format",
+                        "fewer than half of the completions follow the format; lower learning_rate or raise beta",
+                    )
                 )
             if over("completions/clipped_ratio", 0.5):
                 found.append(("length", "over half of the completions are cut off; raise max_completion_tokens"))
             if over("kl", 1.0):
-                found.append(("kl", "the policy has left its reference (KL above 1); lower learning_rate or raise beta"))
+                found.append(
+                    (
+                        "kl",
+                        "the policy has left its reference (KL above 1); lower learning_rate or raise beta",
+                    )
+                )
+        if logs.get("validation/unparsable_rate", 0) > 0.5:
+            found.append(("answers", "validation: over half of the answers cannot be read; lower learning_rate"))
         recall, false_positives = logs.get("validation/recall"), logs.get("validation/false_positive_rate")
-        if recall is not None and false_positives is not None:
+        if recall is not None and false_positives is not None and logs["validation/unparsable_rate"] == 0:
             if recall == 0 and false_positives == 0:
                 found.append(
-                    ("normal", "validation: every part is called normal; raise alpha_defect or set balance_classes")
+                    (
+                        "normal",
+                        "validation: every part is called normal; raise alpha_defect or set balance_classes",
+                    )
                 )
             if recall == 1 and false_positives == 1:
                 found.append(("defect", "validation: every part is called defective; lower alpha_defect"))

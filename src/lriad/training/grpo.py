@@ -45,8 +45,17 @@ class GRPOTrainer(TRLGRPOTrainer):
         LriadError: The adapter would touch the vision tower, or matches nothing.
     """
 
+    model: Any
+    num_generations: int
+    num_generations_eval: int
+
     def __init__(
-        self, policy: Policy, recipe: Recipe, samples: Sequence[Sample], args: GRPOConfig, callbacks: Sequence[Any] = ()
+        self,
+        policy: Policy,
+        recipe: Recipe,
+        samples: Sequence[Sample],
+        args: GRPOConfig,
+        callbacks: Sequence[Any] = (),
     ) -> None:
         self.policy = policy
         self.recipe = recipe
@@ -55,9 +64,10 @@ class GRPOTrainer(TRLGRPOTrainer):
             answer_reward: Any = FocalReward(gamma=recipe.gamma, alpha=recipe.alpha, reading=recipe.paper_reading)
         else:
             answer_reward = accuracy_reward
+        rewards: list[Any] = [format_reward, answer_reward]
         super().__init__(
             model=policy.model,
-            reward_funcs=[format_reward, answer_reward],
+            reward_funcs=rewards,
             args=args,
             train_dataset=training_dataset(samples, recipe),
             processing_class=policy.processor,
@@ -71,8 +81,8 @@ class GRPOTrainer(TRLGRPOTrainer):
         longest = max(map(len, prompt_ids))
         if longest > self.recipe.max_prompt_tokens:
             raise LriadError(
-                f"a prompt has {longest} tokens with its image, more than max_prompt_tokens={self.recipe.max_prompt_tokens}; "
-                f"lower max_pixels (now {self.recipe.max_pixels}) or raise max_prompt_tokens"
+                f"a prompt has {longest} tokens with its image, more than max_prompt_tokens="
+                f"{self.recipe.max_prompt_tokens}; lower max_pixels ({self.recipe.max_pixels}) or raise it"
             )
         return super()._generate_single_turn(prompt_ids, *args, **kwargs)
 
@@ -140,7 +150,11 @@ class GRPOTrainer(TRLGRPOTrainer):
         )
 
     def _log_groups(
-        self, accuracy_PG: torch.Tensor, format_PG: torch.Tensor, p_PG: torch.Tensor, is_defect_P: torch.Tensor
+        self,
+        accuracy_PG: torch.Tensor,
+        format_PG: torch.Tensor,
+        p_PG: torch.Tensor,
+        is_defect_P: torch.Tensor,
     ) -> None:
         metrics = self._metrics["train" if self.model.training else "eval"]
         metrics["accuracy"].append(accuracy_PG.mean().item())
@@ -234,8 +248,8 @@ def check_adapter(model: Any) -> None:
     ]
     if wrong or not trained:
         raise LriadError(
-            f"lora_targets: {'would train ' + wrong[0] if wrong else 'match no module of this policy'}; name modules of "
-            "the language model, such as [q_proj, v_proj]"
+            f"lora_targets: {'would train ' + wrong[0] if wrong else 'match no module of this policy'}; "
+            "name modules of the language model, such as [q_proj, v_proj]"
         )
 
 

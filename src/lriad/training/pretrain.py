@@ -35,19 +35,19 @@ _COVER = 0.03
 _SAVE_EVERY = 100
 
 NAMES = """
-anchor arm axle badge bag ball bar bead bearing belt blade block board bolt bottle bowl box bracket brick bush button cable
-can cap capsule card cartridge case casting cell chain chip circuit clamp clip coil coin connector container cookie cork
-crystal cube cup cylinder diode disc door drum engine fabric fan felt fibre film filter fitting flange foam foil frame fuse
-gasket gear glass grid grille handle hinge hook hose housing insert jar joint key knob label lamp leather lens lever lid
-link lock magnet mat mesh module motor nail needle nozzle nut panel paper part pen phone piece pill pin pipe plate plug
-pole ring rivet rod roller rope rotor rubber screw seal sensor shaft sheet shell shoe slab socket spoon spring sponge
-stamp strap surface switch tablet tank tape tile tin tooth toothbrush toy tray tube turbine valve veneer vial wafer wall
-washer wheel wire wood yarn zipper
+anchor arm axle badge bag ball bar bead bearing belt blade block board bolt bottle bowl box bracket brick bush
+button cable can cap capsule card cartridge case casting cell chain chip circuit clamp clip coil coin connector
+container cookie cork crystal cube cup cylinder diode disc door drum engine fabric fan felt fibre film filter
+fitting flange foam foil frame fuse gasket gear glass grid grille handle hinge hook hose housing insert jar joint
+key knob label lamp leather lens lever lid link lock magnet mat mesh module motor nail needle nozzle nut panel paper
+part pen phone piece pill pin pipe plate plug pole ring rivet rod roller rope rotor rubber screw seal sensor shaft
+sheet shell shoe slab socket spoon spring sponge stamp strap surface switch tablet tank tape tile tin tooth
+toothbrush toy tray tube turbine valve veneer vial wafer wall washer wheel wire wood yarn zipper
 """.split()
 ADJECTIVES = """
-black blue brass ceramic coated copper cut fine flat glass gold green grey hex hollow knitted large long magnetic metal
-mould moulded oval painted perforated plastic polished printed red ribbed rolled round rubber short silver small soft solar
-square steel striped thick thin threaded white wooden woven yellow
+black blue brass ceramic coated copper cut fine flat glass gold green grey hex hollow knitted large long magnetic
+metal mould moulded oval painted perforated plastic polished printed red ribbed rolled round rubber short silver
+small soft solar square steel striped thick thin threaded white wooden woven yellow
 """.split()
 
 
@@ -114,7 +114,7 @@ def pretrain(output: str | Path, config: PretrainConfig | None = None, *, progre
     data = make_dataset(
         FAMILY, output / "data", images=config.images, defect_ratio=0.5, seed=config.seed, progress=progress
     )
-    rows = [json.loads(line) for line in open(Path(data) / "samples.jsonl")]
+    rows = [json.loads(line) for line in (Path(data) / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
     torch.manual_seed(config.seed)
     tokenizer = architecture.build_tokenizer(_corpus(rows))
     model = architecture.build_model(tokenizer)
@@ -123,13 +123,26 @@ def pretrain(output: str | Path, config: PretrainConfig | None = None, *, progre
 
     features = encode_images(model, processor, rows, Path(data), output / "features.npy", progress)
     targets = dense_targets(rows, Path(data))
-    train_indices, validation_indices = [], []
+    train_indices: list[int] = []
+    validation_indices: list[int] = []
     for i, row in enumerate(rows):
         held_out = row["category"] in config.validation_categories
         (validation_indices if held_out else train_indices).append(i)
 
     heads = Heads(model.config.text_config.hidden_size)
-    _fit(model, heads, processor, rows, features, targets, train_indices, validation_indices, output, config, progress)
+    _fit(
+        model,
+        heads,
+        processor,
+        rows,
+        features,
+        targets,
+        train_indices,
+        validation_indices,
+        output,
+        config,
+        progress,
+    )
 
     folder = output / "model"
     model.half().save_pretrained(folder, safe_serialization=True)
@@ -192,7 +205,10 @@ def encode_images(
     done = int(counter.read_text()) if counter.exists() and file.exists() else 0
     mode = "r+" if done else "w+"
     features = np.lib.format.open_memmap(file, mode=mode, dtype=np.float16, shape=shape)
-    with torch.inference_mode(), tqdm(total=len(rows), initial=done, desc="eyes", disable=not progress) as bar:
+    with (
+        torch.inference_mode(),
+        tqdm(total=len(rows), initial=done, desc="eyes", disable=not progress) as bar,
+    ):
         for start in range(done, len(rows), 8):
             images = [open_image(root / row["image"]) for row in rows[start : start + 8]]
             pixels = processor.image_processor(images, return_tensors="pt")["pixel_values"]
@@ -208,12 +224,13 @@ def encode_images(
 def dense_targets(rows: Sequence[dict], root: Path) -> np.ndarray:
     """Which image tokens show the defect: bool of shape (N, tokens), from the procedural masks."""
     import cv2
+    from PIL import Image
 
     targets = np.zeros((len(rows), architecture.IMAGE_TOKENS), dtype=bool)
     for i, row in enumerate(rows):
         if row.get("mask"):
-            mask = cv2.imread(str(root / row["mask"]), cv2.IMREAD_GRAYSCALE)
-            cover = cv2.resize((mask > 0).astype(np.float32), (_GRID, _GRID), interpolation=cv2.INTER_AREA)
+            mask = np.asarray(Image.open(root / row["mask"]).convert("L")) > 0
+            cover = cv2.resize(mask.astype(np.float32), (_GRID, _GRID), interpolation=cv2.INTER_AREA)
             targets[i] = (cover >= min(_COVER, cover.max())).ravel()
     return targets
 
@@ -272,9 +289,7 @@ def _losses(
 
     tokens = output.hidden_states[_DENSE_LAYER][image_mask].view(*targets.shape, -1)
     # Defective tokens are one in thirty; without the weight the head says 'nothing' for long.
-    dense = F.binary_cross_entropy_with_logits(
-        heads.dense(tokens).squeeze(-1), targets, pos_weight=torch.tensor(6.0)
-    )
+    dense = F.binary_cross_entropy_with_logits(heads.dense(tokens).squeeze(-1), targets, pos_weight=torch.tensor(6.0))
     ends = hidden[torch.arange(len(hidden)), batch.prompt_end]
     image_logits = heads.image(ends).squeeze(-1)
     image = F.binary_cross_entropy_with_logits(image_logits, batch.is_defect)
@@ -385,7 +400,11 @@ def _validate(
         part = chosen[start : start + config.batch_size]
         batch = _collate(processor, [rows[i] for i in part], rng, config)
         losses = _losses(
-            model, heads, batch, torch.from_numpy(features[part]).float(), torch.from_numpy(targets[part]).float()
+            model,
+            heads,
+            batch,
+            torch.from_numpy(features[part]).float(),
+            torch.from_numpy(targets[part]).float(),
         )
         logits.append(losses["image_logits"])
         text.append(losses["text"].item())

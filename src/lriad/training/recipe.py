@@ -221,8 +221,7 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """The settings in their order, YAML- and JSON-ready."""
         return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in dataclasses.asdict(self).items()
+            name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(self).items()
         }
 
 
@@ -257,9 +256,7 @@ _MAY_DIFFER = {"output", "steps", "epochs", "report_to"}
 
 def shipped_recipes() -> list[str]:
     """The names of the recipes that come with the package."""
-    return sorted(
-        entry.name.removesuffix(".yaml") for entry in _shipped().iterdir() if entry.name.endswith(".yaml")
-    )
+    return sorted(entry.name.removesuffix(".yaml") for entry in _shipped().iterdir() if entry.name.endswith(".yaml"))
 
 
 def load_recipe(path_or_name: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Recipe:
@@ -304,9 +301,7 @@ def save_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink()
-        raise LriadError(
-            f"cannot write {target}: {error.strerror}; free space or choose another output"
-        ) from None
+        raise LriadError(f"cannot write {target}: {error.strerror}; free space or choose another output") from None
 
 
 def recipe_differences(before: Recipe, now: Recipe) -> list[str]:
@@ -315,11 +310,7 @@ def recipe_differences(before: Recipe, now: Recipe) -> list[str]:
     `output`, `steps`, `epochs` and `report_to` may differ.
     """
     old, new = before.to_dict(), now.to_dict()
-    return [
-        f"{name}: {old[name]} -> {new[name]}"
-        for name in old
-        if name not in _MAY_DIFFER and old[name] != new[name]
-    ]
+    return [f"{name}: {old[name]} -> {new[name]}" for name in old if name not in _MAY_DIFFER and old[name] != new[name]]
 
 
 def deepspeed_config(recipe: Recipe) -> dict[str, Any] | str | None:
@@ -368,9 +359,7 @@ def _read(source: str) -> dict[str, Any]:
     for key_node, _ in node.value:
         key, line = str(key_node.value), key_node.start_mark.line + 1
         if key in line_of:
-            raise LriadError(
-                f"{where}, line {line}: {key!r} is set a second time (first on line {line_of[key]})"
-            )
+            raise LriadError(f"{where}, line {line}: {key!r} is set a second time (first on line {line_of[key]})")
         line_of[key] = line
     values = {}
     for key, value in content.items():

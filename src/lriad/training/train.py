@@ -20,8 +20,8 @@ from lriad.training.recipe import Recipe, load_recipe, recipe_differences, save_
 def train(recipe: Recipe | str, overrides: Sequence[str] = ()) -> Path:
     """Train a policy by GRPO, or go on with a run that was stopped.
 
-    The run folder gets `config.yaml`, `metrics.jsonl`, `checkpoints/` and at the end `adapter/` (plain PEFT). On one machine
-    a resumed run makes the same completions and losses as one that was never stopped.
+    The run folder gets `config.yaml`, `metrics.jsonl`, `checkpoints/` and at the end `adapter/` (plain PEFT). On one
+    machine a resumed run makes the same completions and losses as one that was never stopped.
 
     Args:
         recipe: A recipe, or the path or name of one.
@@ -62,7 +62,9 @@ def _train(recipe: Recipe, run: Path) -> Path:
 
     transformers_logging.disable_progress_bar()
     if resolve_source(recipe.policy).adapter:
-        raise LriadError(f"policy {recipe.policy!r} has an adapter already; lriad export it first, then train the export")
+        raise LriadError(
+            f"policy {recipe.policy!r} has an adapter already; lriad export it first, then train the export"
+        )
     process = PartialState()
     checkpoints = callbacks.complete_checkpoints(run / "checkpoints")
     resume = checkpoints[-1] if checkpoints else None

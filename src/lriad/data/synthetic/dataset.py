@@ -7,9 +7,10 @@ import difflib
 import errno
 import json
 import os
+import random
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,9 @@ def make_dataset(
     """Make a labelled data set, or return the one that is already there with the same settings.
 
     Writes `samples.jsonl` (one JSON object a line: the fields of `Sample`, `image` and `mask` relative to the folder,
-    and `place`, `part_seed`, `shot_seed`), `images/<category>/<good or kind>/NNNN.jpg`, `masks/<category>/<kind>/NNNN.png`
-    (0 or 255) and `settings.json`. The folder appears under its name only when it is whole.
+    and `place`, `part_seed`, `shot_seed`), `images/<category>/<good or kind>/NNNN.jpg`,
+    `masks/<category>/<kind>/NNNN.png` (0 or 255) and `settings.json`. The folder appears under its name only when it
+    is whole.
 
     Args:
         family: `parts`, `objects` or `textures`.
@@ -72,8 +74,13 @@ def make_dataset(
         )
     folder = Path(directory)
     settings = {
-        "version": VERSION, "family": family, "categories": names, "images": images, "defect_ratio": ratio,
-        "seed": seed, "size": size,
+        "version": VERSION,
+        "family": family,
+        "categories": names,
+        "images": images,
+        "defect_ratio": ratio,
+        "seed": seed,
+        "size": size,
     }
     if _is_there(folder, settings):
         return folder
@@ -144,22 +151,27 @@ def _settle(partial: Path, folder: Path, settings: dict[str, Any]) -> None:
             raise
 
 
-def _plan(name: str, images: int, ratio: float) -> Iterator[tuple[str | None, int]]:
-    """The kind of each image of a category, None for sound, and its number within that kind."""
+def _plan(name: str, images: int, ratio: float, seed: int) -> list[tuple[str | None, int]]:
+    """The kind of each image of a category, None for sound, and its number within that kind, in mixed order."""
     kinds, defects = defect_kinds(name), round(images * ratio)
-    for i in range(images - defects):
-        yield None, i
-    for i in range(defects):
-        yield kinds[i % len(kinds)], i // len(kinds)
+    plan: list[tuple[str | None, int]] = [(None, i) for i in range(images - defects)]
+    plan += [(kinds[i % len(kinds)], i // len(kinds)) for i in range(defects)]
+    random.Random(f"{name} {seed}").shuffle(plan)
+    return plan
 
 
 def _write(folder: Path, settings: dict[str, Any], progress: bool) -> None:
     folder.mkdir(parents=True)
     images, seed = settings["images"], settings["seed"]
-    bar = tqdm(total=images * len(settings["categories"]), desc=settings["family"], unit="image", disable=not progress)
+    bar = tqdm(
+        total=images * len(settings["categories"]),
+        desc=settings["family"],
+        unit="image",
+        disable=not progress,
+    )
     with bar, (folder / "samples.jsonl").open("w", encoding="utf-8") as manifest:
         for name in settings["categories"]:
-            for index, (kind, number) in enumerate(_plan(name, images, settings["defect_ratio"])):
+            for index, (kind, number) in enumerate(_plan(name, images, settings["defect_ratio"], seed)):
                 part_seed = seed * 1_000_000 + index
                 rendering = render(name, part_seed, part_seed, kind, settings["size"])
                 row = _save(folder, settings["family"], rendering, number)

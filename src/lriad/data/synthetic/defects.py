@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,11 +20,11 @@ from lriad.data.synthetic.canvas import (
     Floats,
     Region,
     Rng,
-    clouds,
     coloured,
     grid,
     hsv,
     noise,
+    spoke,
     turned,
     wobbly,
 )
@@ -40,14 +41,14 @@ def _spot(canvas: Canvas, rng: Rng, inset: float = 4.0) -> tuple[float, float]:
     frame[edge:-edge, edge:-edge] = 1
     inside &= frame
     reach = round(inset * canvas.unit)
-    inner = cv2.erode(inside, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) if reach else inside
+    inner: Any = cv2.erode(inside, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) if reach else inside
     return _pick(canvas, rng, inner if inner.any() else inside)
 
 
 def _edge_spot(canvas: Canvas, rng: Rng) -> tuple[float, float]:
     """A point on the part's outline, or on one of its holes' edges."""
     inside = (canvas.part > 0.5).astype(np.uint8)
-    rim = cv2.morphologyEx(inside, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    rim: Any = cv2.morphologyEx(inside, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     edge = round(MARGIN * 0.7 * canvas.unit)
     frame = np.zeros_like(rim)
     frame[edge:-edge, edge:-edge] = 1
@@ -72,7 +73,7 @@ def _local(canvas: Canvas, x: float, y: float, radius: float = 8) -> Floats:
     last = canvas.size - 1
     col, row = min(max(int(x * canvas.unit), 0), last), min(max(int(y * canvas.unit), 0), last)
     r = max(1, int(radius * canvas.unit))
-    return canvas.albedo[max(0, row - r) : row + r, max(0, col - r) : col + r].mean((0, 1))
+    return canvas.albedo[:, max(0, row - r) : row + r, max(0, col - r) : col + r].mean((1, 2))
 
 
 def _contrasting(canvas: Canvas, rng: Rng, x: float, y: float, low: float, high: float) -> Floats:
@@ -95,8 +96,10 @@ def _walk(rng: Rng, x: float, y: float, length: float, bend: float, step: float 
 
 
 def _inside_frame(path: NDArray) -> NDArray:
-    """The path, squeezed into the frame that every shot shows."""
-    return np.clip(path, MARGIN * 0.5, UNITS - MARGIN * 0.5)
+    """The part of a path of shape (N, 2) that lies in the frame that every shot shows."""
+    low, high = MARGIN * 0.5, UNITS - MARGIN * 0.5
+    inside = path[((path > low) & (path < high)).all(1)]
+    return inside if len(inside) > 1 else np.clip(path, low, high)
 
 
 def _cloudy(canvas: Canvas, rng: Rng, x: float, y: float, radius: float, soft: float) -> Region:
@@ -112,7 +115,7 @@ def scratch(canvas: Canvas, rng: Rng) -> None:
     colour = _contrasting(canvas, rng, x, y, 50, 120)
     path = _walk(rng, x, y, rng.uniform(50, 170), 0.05)
     for i in range(int(rng.choice([1, 1, 2, 3]))):
-        line = _inside_frame(path[i * len(path) // 6 :] + turned([[i * rng.uniform(4, 9), 0]], rng.uniform(0, 360)))
+        line = _inside_frame(path[i * len(path) // 6 :] + spoke(i * rng.uniform(4, 9), rng.uniform(0, 360), 0, 0))
         stroke = _clip(canvas, canvas.stroke(line, rng.uniform(1.4, 3.2)))
         canvas.paint(stroke, colour, rng.uniform(0.75, 1))
         canvas.lift(stroke, -0.6, 1)
@@ -141,7 +144,11 @@ def stain(canvas: Canvas, rng: Rng) -> None:
     """A translucent spot of dried liquid, darker at its rim."""
     x, y = _spot(canvas, rng)
     local = _local(canvas, x, y)
-    colour = hsv(rng.choice([0.07, 0.1, 0.6, 0.0, 0.3]) + rng.normal(0, 0.03), rng.uniform(0.1, 0.7), rng.uniform(0.1, 0.5))
+    colour = hsv(
+        rng.choice([0.07, 0.1, 0.6, 0.0, 0.3]) + rng.normal(0, 0.03),
+        rng.uniform(0.1, 0.7),
+        rng.uniform(0.1, 0.5),
+    )
     if local.mean() < 75:
         colour = 255 - colour * 0.6
     region = _cloudy(canvas, rng, x, y, rng.uniform(10, 32), 3)
@@ -161,9 +168,8 @@ def discolouration(canvas: Canvas, rng: Rng) -> None:
     local = _local(canvas, x, y, 14)
     shift = rng.uniform(35, 75) * (-1 if local.mean() > 110 else 1)
     tone = np.array(rng.uniform(0.35, 1.0, 3))
-    view = canvas.albedo[region.rows, region.cols]
-    view += region.alpha[..., None] * (shift * tone / tone.max() + rng.normal(0, 9, 3)).astype(np.float32)
-    np.clip(view, 0, 255, out=view)
+    change = (shift * tone / tone.max() + rng.normal(0, 9, 3)).astype(np.float32)
+    canvas.albedo[:, region.rows, region.cols] += region.alpha * change[:, None, None]
 
 
 def burn(canvas: Canvas, rng: Rng) -> None:
@@ -212,8 +218,7 @@ def dent(canvas: Canvas, rng: Rng) -> None:
     dip = np.exp(-1.6 * r2) * (1 + 0.15 * noise(rng, canvas.size, 8)) * canvas.part
     depth = rng.uniform(0.7, 1.3) * min(a, b) * canvas.unit
     canvas.height -= (depth * dip).astype(np.float32)
-    shade = 1 - rng.uniform(0.15, 0.45) * np.exp(-3 * r2) * canvas.part
-    canvas.albedo *= shade[..., None].astype(np.float32)
+    canvas.albedo *= (1 - rng.uniform(0.15, 0.45) * np.exp(-3 * r2) * canvas.part).astype(np.float32)
 
 
 def chip(canvas: Canvas, rng: Rng) -> None:
@@ -236,7 +241,7 @@ def contamination(canvas: Canvas, rng: Rng) -> None:
     if rng.random() < 0.35:
         line = _inside_frame(_walk(rng, x, y, rng.uniform(60, 150), 0.28, step=6))
         width = rng.uniform(1.5, 2.6)
-        shadow = canvas.stroke(line + (2.0, 2.0), width * 1.3)
+        shadow = canvas.stroke(line + 2.0, width * 1.3)
         colour = _contrasting(canvas, rng, x, y, 70, 140)
         canvas.tint(shadow, 0.72)
         fibre = canvas.stroke(line, width)
@@ -251,7 +256,7 @@ def contamination(canvas: Canvas, rng: Rng) -> None:
         size = rng.uniform(3.5, 11)
         px, py = np.clip([x + rng.normal(0, spread), y + rng.normal(0, spread)], MARGIN * 0.7, UNITS - MARGIN * 0.7)
         outline = wobbly(rng, px, py, size, 0.4)[:: int(rng.integers(4, 9))]
-        canvas.tint(canvas.polygon(outline + (2.0, 2.5)), 0.65)
+        canvas.tint(canvas.polygon(outline + 2.2), 0.65)
         grain = canvas.polygon(outline)
         canvas.paint(grain, colour * rng.uniform(0.8, 1.1))
         canvas.lift(grain, size * 0.35, size * 0.5)
@@ -268,7 +273,7 @@ def cut(canvas: Canvas, rng: Rng) -> None:
     lip = turned(np.stack([t * length / 2, bow * t**2], 1), angle := rng.uniform(0, 360))
     normal = turned([[0, 1]], angle)
     upper, lower = lip + normal * width[:, None] / 2, lip - normal * width[:, None] / 2
-    outline = _inside_frame(np.concatenate([upper, lower[::-1]]) + (x, y))
+    outline = _inside_frame(np.concatenate([upper, lower[::-1]]) + np.array([x, y]))
     centre = outline.mean(0)
     local = _local(canvas, x, y)
     edge = _clip(canvas, canvas.polygon((outline - centre) * (1.05, 1.05) + centre + normal * 1.5))
@@ -284,7 +289,7 @@ def thread(canvas: Canvas, rng: Rng) -> None:
     x, y = _spot(canvas, rng)
     line = _inside_frame(_walk(rng, x, y, rng.uniform(70, 170), 0.45, step=6))
     width = rng.uniform(2.4, 4.5)
-    canvas.tint(_clip(canvas, canvas.stroke(line + (2.5, 3), width * 1.3)), 0.45)
+    canvas.tint(_clip(canvas, canvas.stroke(line + 2.7, width * 1.3)), 0.45)
     yarn = _clip(canvas, canvas.stroke(line, width))
     canvas.paint(yarn, _contrasting(canvas, rng, x, y, 40, 90), 0.95)
     canvas.lift(yarn, 2.5, 2)
@@ -297,8 +302,8 @@ def abrasion(canvas: Canvas, rng: Rng) -> None:
     direction = rng.uniform(0, 360)
     radius = rng.uniform(12, 28)
     for _ in range(int(radius * 2.2)):
-        middle = (x, y) + rng.normal(0, radius * 0.45, 2)
-        half = turned([[rng.uniform(4, 12), 0]], direction + rng.normal(0, 9))[0]
+        middle = np.array([x, y]) + rng.normal(0, radius * 0.45, 2)
+        half = np.array(spoke(rng.uniform(4, 12), direction + rng.normal(0, 9), 0, 0))
         line = _inside_frame(np.stack([middle - half, middle + half]))
         canvas.paint(_clip(canvas, canvas.stroke(line, 1.3)), colour, rng.uniform(0.35, 0.8))
 
@@ -307,15 +312,13 @@ def bent(canvas: Canvas, rng: Rng) -> None:
     """A place pulled out of shape."""
     x, y = _edge_spot(canvas, rng)
     reach = rng.uniform(28, 52)
-    push = turned([[rng.uniform(0.3, 0.5) * reach, 0]], rng.uniform(0, 360))[0]
+    push = spoke(rng.uniform(0.3, 0.5) * reach, rng.uniform(0, 360), 0, 0)
     gx, gy = grid(canvas.size)
     fall = np.exp(-2.2 * ((gx - x) ** 2 + (gy - y) ** 2) / reach**2).astype(np.float32)
     u = canvas.unit
-    map_x = (gx - push[0].astype(np.float32) * fall) * np.float32(u) - np.float32(0.5)
-    map_y = (gy - push[1].astype(np.float32) * fall) * np.float32(u) - np.float32(0.5)
-    for name in ("albedo", "height", "gloss", "part"):
-        moved = cv2.remap(getattr(canvas, name), map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-        setattr(canvas, name, moved)
+    map_x, map_y = (gx - push[0] * fall) * u - 0.5, (gy - push[1] * fall) * u - 0.5
+    for plane in (*canvas.albedo, canvas.height, canvas.gloss, canvas.part):
+        plane[:] = cv2.remap(plane, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 
 
 def missing(things: Sequence[Component], canvas: Canvas, rng: Rng) -> list[Component]:
@@ -340,19 +343,17 @@ def misplaced(things: Sequence[Component], canvas: Canvas, rng: Rng) -> list[Com
     """One component sits beside its place, or turned."""
     moved = int(rng.integers(len(things)))
     thing = things[moved]
-    dx, dy = turned([[thing.radius * rng.uniform(0.45, 1.0), 0]], rng.uniform(0, 360))[0]
+    x, y = spoke(thing.radius * rng.uniform(0.45, 1.0), rng.uniform(0, 360), thing.x, thing.y)
     turn = rng.choice([-1, 1]) * rng.uniform(15, 75)
-    return [
-        replace(t, x=t.x + dx, y=t.y + dy, angle=t.angle + turn) if i == moved else t for i, t in enumerate(things)
-    ]
+    return [replace(t, x=x, y=y, angle=t.angle + turn) if i == moved else t for i, t in enumerate(things)]
 
 
 def misprint(things: Sequence[Component], canvas: Canvas, rng: Rng) -> list[Component]:
     """A mark of the print is missing, doubled or out of line."""
     i = int(rng.integers(len(things)))
     mark = things[i]
-    dx, dy = turned([[rng.uniform(0.25, 0.6) * mark.radius, 0]], rng.uniform(0, 360))[0]
-    away = replace(mark, x=mark.x + dx, y=mark.y + dy, angle=mark.angle + rng.uniform(-30, 30))
+    x, y = spoke(mark.radius * rng.uniform(0.25, 0.6), rng.uniform(0, 360), mark.x, mark.y)
+    away = replace(mark, x=x, y=y, angle=mark.angle + rng.uniform(-30, 30))
     others = [t for j, t in enumerate(things) if j != i]
     return [others, [*others, away], [*things, away]][int(rng.integers(3))]
 
@@ -360,7 +361,19 @@ def misprint(things: Sequence[Component], canvas: Canvas, rng: Rng) -> list[Comp
 SURFACE: dict[str, Callable[[Canvas, Rng], None]] = {
     f.__name__: f
     for f in (
-        scratch, crack, stain, discolouration, burn, hole, dent, chip, contamination, cut, thread, abrasion, bent,
+        scratch,
+        crack,
+        stain,
+        discolouration,
+        burn,
+        hole,
+        dent,
+        chip,
+        contamination,
+        cut,
+        thread,
+        abrasion,
+        bent,
     )
 }
 LOGICAL: dict[str, Callable[[Sequence[Component], Canvas, Rng], list[Component]]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lriad.data.synthetic.canvas import UNITS, Floats, Rng, any_colour, clouds, coloured, grid, noise
+from lriad.data.synthetic.canvas import UNITS, Floats, Rng, any_colour, clouds, coloured, noise, polar
 
 
 def brushed(rng: Rng, size: int, strength: float = 0.07, *, upright: bool = False) -> Floats:
@@ -17,13 +17,11 @@ def brushed(rng: Rng, size: int, strength: float = 0.07, *, upright: bool = Fals
 
 
 def lathe(rng: Rng, size: int, x: float, y: float, strength: float = 0.12) -> Floats:
-    """The reflections on a face turned on a lathe: two or three bright fans around its centre."""
-    gx, gy = grid(size)
-    angle = np.arctan2(gy - y, gx - x)
-    fans = rng.integers(1, 3) * 2
-    rings = np.interp(np.hypot(gx - x, gy - y), np.arange(0, 460, 1.5), rng.standard_normal(307))
-    wave = np.cos(fans * angle + rng.uniform(0, 6.28))
-    return (1 + strength * wave + 0.25 * strength * rings).astype(np.float32)
+    """The reflections on a face turned on a lathe: two or four bright fans around its centre, and fine rings."""
+    distance, angle = polar(size, x, y)
+    fans, start = int(rng.integers(1, 3)) * 2, rng.uniform(0, 2 * np.pi)
+    rings = rng.standard_normal(512, np.float32)[(distance * np.float32(0.7)).astype(np.int32)]
+    return 1 + strength * np.cos(fans * angle + np.float32(start)) + 0.25 * strength * rings
 
 
 def grainy(rng: Rng, size: int, strength: float = 0.05, cell: float = 2.0) -> Floats:
@@ -32,7 +30,7 @@ def grainy(rng: Rng, size: int, strength: float = 0.05, cell: float = 2.0) -> Fl
 
 
 def backdrop(rng: Rng, size: int, colour: ArrayLike | None = None) -> Floats:
-    """A plain table, conveyor or light box, of shape (size, size, 3); any of them where no colour is given."""
+    """A plain table, conveyor or light box, of shape (3, size, size); any of them where no colour is given."""
     if colour is None:
         colour = [
             lambda: np.full(3, rng.uniform(225, 250)),

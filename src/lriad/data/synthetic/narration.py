@@ -37,19 +37,54 @@ _EVIDENCE: dict[str, tuple[str, tuple[str, str], str, str]] = {
     "scratch": ("surface", ("a long thin line", "a thin straight mark"), "the even surface", "a scratch"),
     "crack": ("surface", ("a jagged thin line", "a branching line"), "the even surface", "a crack"),
     "stain": ("surface", ("a spot of another tone", "a blurred spot"), "the even colour", "a stain"),
-    "discolouration": ("surface", ("a soft patch of another colour", "a faded patch"), "the even colour", "a discolouration"),
-    "burn": ("surface", ("a charred brown spot", "a dark spot with a brown rim"), "the even colour", "a burn"),
+    "discolouration": (
+        "surface",
+        ("a soft patch of another colour", "a faded patch"),
+        "the even colour",
+        "a discolouration",
+    ),
+    "burn": (
+        "surface",
+        ("a charred brown spot", "a dark spot with a brown rim"),
+        "the even colour",
+        "a burn",
+    ),
     "hole": ("surface", ("a dark round gap", "a gap with a sharp rim"), "the closed surface", "a hole"),
     "dent": ("surface", ("a shaded dip", "a hollow that catches the light"), "the even surface", "a dent"),
     "chip": ("edge", ("a rough gap", "a broken corner"), "the whole edge", "a chip"),
-    "contamination": ("surface", ("foreign matter", "something that does not belong"), "the clean surface", "a contamination"),
+    "contamination": (
+        "surface",
+        ("foreign matter", "something that does not belong"),
+        "the clean surface",
+        "a contamination",
+    ),
     "cut": ("surface", ("a gaping slit", "an open slit"), "the closed surface", "a cut"),
-    "thread": ("surface", ("a loose winding thread", "a pulled thread"), "the regular weave", "a loose thread"),
-    "abrasion": ("surface", ("a patch of many fine lines", "a rubbed patch"), "the even surface", "an abrasion"),
+    "thread": (
+        "surface",
+        ("a loose winding thread", "a pulled thread"),
+        "the regular weave",
+        "a loose thread",
+    ),
+    "abrasion": (
+        "surface",
+        ("a patch of many fine lines", "a rubbed patch"),
+        "the even surface",
+        "an abrasion",
+    ),
     "bent": ("shape", ("a warped place", "a place pushed out of line"), "the regular shape", "a bent part"),
     "missing": ("layout", ("an empty place", "a gap in the row"), "the regular layout", "a missing part"),
-    "extra": ("layout", ("one piece too many", "a piece where none belongs"), "the regular layout", "an extra part"),
-    "misplaced": ("layout", ("a piece out of line", "a piece beside its place"), "the regular layout", "a misplaced part"),
+    "extra": (
+        "layout",
+        ("one piece too many", "a piece where none belongs"),
+        "the regular layout",
+        "an extra part",
+    ),
+    "misplaced": (
+        "layout",
+        ("a piece out of line", "a piece beside its place"),
+        "the regular layout",
+        "a misplaced part",
+    ),
     "misprint": ("print", ("a mark that is wrong", "a faulty mark"), "the regular print", "a misprint"),
 }
 _OTHER = ("surface", ("a place that looks different", "a mark that stands out"), "the rest", "a defect")
@@ -62,13 +97,13 @@ def narrate(object_name: str, defect_type: str | None, place: str | None, seed: 
         object_name: The object in words, as in the prompt.
         defect_type: Kind of defect; None for a sound part. A kind that is not ours is called 'a defect'.
         place: Where it is, such as 'upper left'; None leaves the place out.
-        seed: Chooses among several wordings. The opening sentence depends on it alone, never on the label.
+        seed: Chooses among several wordings. The opening sentence depends on it and on the object, never on the label.
 
     Returns:
         Two sentences, 16 to 40 words.
     """
-    opening = random.Random(f"opening {seed}").choice(_OPENINGS).format(name=object_name)
-    rng = random.Random(f"finding {seed}")
+    opening = random.Random(f"opening {object_name} {seed}").choice(_OPENINGS).format(name=object_name)
+    rng = random.Random(f"finding {object_name} {seed}")
     if defect_type is None:
         return f"{opening} {rng.choice(_SOUND)}"
     what, evidence, pattern, defect = _EVIDENCE.get(defect_type, _OTHER)

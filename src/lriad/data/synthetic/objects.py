@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lriad.data.synthetic.canvas import (
     Canvas,
     Component,
     Rng,
+    Stamp,
     circle,
     clouds,
     coloured,
     grid,
     hsv,
+    polar,
     rounded_box,
+    spoke,
     turned,
-    wobbly,
 )
 from lriad.data.synthetic.materials import backdrop, brushed, grainy, jittered_grid, lathe
 
@@ -48,18 +51,18 @@ def gear(rng: Rng, size: int) -> Canvas:
     c.lift(c.disc(160, 160, r * 0.82, r * 0.36), -2.5, 4)
     turn = rng.uniform(0, 360)
     for i in range(5):
-        x, y = turned([[r * 0.6, 0]], turn + 72 * i)[0] + 160
+        x, y = spoke(r * 0.6, turn + 72 * i)
         c.cut(c.disc(x, y, r * 0.15))
     c.cut(c.disc(160, 160, r * 0.2))
     w = 2 * np.pi * r / teeth
     tooth = np.array([[-6, -w * 0.36], [9, -w * 0.27], [17, -w * 0.15], [17, w * 0.15], [9, w * 0.27], [-6, w * 0.36]])
 
     def draw(canvas: Canvas, x: float, y: float, angle: float) -> None:
-        canvas.place(canvas.polygon(turned(tooth, angle) + (x, y)), face, lift=5, bevel=3, gloss=0.35)
+        canvas.place(canvas.polygon(turned(tooth, angle, x, y)), face, lift=5, bevel=3, gloss=0.35)
 
     for i in range(teeth):
         angle = turn + 360 * i / teeth
-        x, y = turned([[r, 0]], angle)[0] + 160
+        x, y = spoke(r, angle)
         c.components.append(Component(draw, x, y, 13, angle))
     return c
 
@@ -72,9 +75,7 @@ def bottle_cap(rng: Rng, size: int) -> Canvas:
     skirt = (r * (1 + 0.045 * np.cos(crimps * a + phase)))[:, None] * np.stack([np.cos(a), np.sin(a)], 1) + 160
     red = hsv(rng.normal(0.99, 0.01), rng.uniform(0.75, 0.88), rng.uniform(0.62, 0.75))
     c.place(c.polygon(skirt), red * 0.86, lift=4, bevel=5, gloss=0.5)
-    gx, gy = grid(size)
-    wave = 1 + 0.16 * np.cos(crimps * np.arctan2(gy - 160, gx - 160) + phase + 1)
-    c.tint(c.polygon(skirt), wave.astype(np.float32))
+    c.tint(c.polygon(skirt), 1 + 0.16 * np.cos(crimps * polar(size, 160, 160)[1] + phase + 1))
     c.paint(c.disc(160, 160, r * 0.86), red * 0.97)
     c.lift(c.disc(160, 160, r * 0.86), 6, 12)
     c.polish(c.disc(160, 160, r * 0.86), 0.6)
@@ -109,7 +110,12 @@ def circuit_board(rng: Rng, size: int) -> Canvas:
     copper = mask * 1.25 + 12
     for i in range(9):
         y = 68 + i * 22
-        points = [(30, y), (90 + i * 6, y), (120 + i * 6, y + (18 if i < 5 else -18)), (288, y + (18 if i < 5 else -18))]
+        points = [
+            (30, y),
+            (90 + i * 6, y),
+            (120 + i * 6, y + (18 if i < 5 else -18)),
+            (288, y + (18 if i < 5 else -18)),
+        ]
         c.paint(c.stroke(points, 2.2), copper)
     gold = hsv(0.12, 0.5, 0.8)
     for x, y in ((38, 66), (282, 66), (38, 254), (282, 254)):
@@ -118,20 +124,16 @@ def circuit_board(rng: Rng, size: int) -> Canvas:
     silver = np.full(3, 188.0)
     black, tan, brown = np.full(3, 38.0), hsv(0.09, 0.4, 0.72), np.full(3, 52.0)
 
-    def pads(x: float, y: float, dx: float, dy: float, pw: float, ph: float) -> None:
-        for s in (-1, 1):
-            c.place(c.box(x + s * dx, y + s * dy, pw, ph, 0, 1), gold, lift=0.5, bevel=1, gloss=0.4)
-
-    def chip_of(cw: float, ch: float, label: str):  # type: ignore[no-untyped-def]
+    def chip_of(cw: float, ch: float, label: str) -> Stamp:
         def draw(canvas: Canvas, x: float, y: float, angle: float) -> None:
             n = int(ch // 11)
-            for i in range(n):
-                for side in (-1, 1):
-                    at = turned([[side * (cw / 2 + 4), (i - (n - 1) / 2) * 10]], angle)[0] + (x, y)
-                    canvas.place(canvas.box(*at, 10, 4.5, angle), silver, lift=1.5, bevel=1.5, gloss=0.6)
+            leg = rounded_box(10, 4.5, 0)
+            at = [(side * (cw / 2 + 4), (i - (n - 1) / 2) * 10) for i in range(n) for side in (-1, 1)]
+            legs = canvas.polygon(*(turned(leg + place, angle, x, y) for place in at))
+            canvas.place(legs, silver, lift=1.5, bevel=1.5, gloss=0.6)
             canvas.place(canvas.box(x, y, cw, ch, angle, 2), black, lift=6, bevel=3, gloss=0.12)
-            dot = turned([[-cw / 2 + 7, -ch / 2 + 7]], angle)[0] + (x, y)
-            canvas.paint(canvas.disc(*dot, 2.6), black + 60)
+            dot = turned(circle(7 - cw / 2, 7 - ch / 2, 2.6), angle, x, y)
+            canvas.paint(canvas.polygon(dot), black + 60)
             canvas.paint(canvas.text(label, x, y, 7, 1), black + 110, 0.8)
 
         return draw
@@ -139,10 +141,10 @@ def circuit_board(rng: Rng, size: int) -> Canvas:
     def can(canvas: Canvas, x: float, y: float, angle: float) -> None:
         canvas.place(canvas.box(x, y, 34, 34, angle, 5), black + 8, lift=3, bevel=2)
         canvas.place(canvas.disc(x, y, 15.5), silver + 12, lift=8, bevel=5, gloss=0.6)
-        side = turned(np.stack([15 * np.cos(a := np.linspace(-0.8, 0.8, 12)), 15 * np.sin(a)], 1), angle) + (x, y)
-        canvas.paint(canvas.polygon(side), black)
+        arc = [spoke(15, angle + turn, x, y) for turn in range(-45, 46, 5)]
+        canvas.paint(canvas.polygon(arc), black)
 
-    def chip_part(colour):  # type: ignore[no-untyped-def]
+    def chip_part(colour: ArrayLike) -> Stamp:
         def draw(canvas: Canvas, x: float, y: float, angle: float) -> None:
             canvas.place(canvas.box(x, y, 24, 11, angle), silver, lift=2.5, bevel=2, gloss=0.6)
             canvas.place(canvas.box(x, y, 14, 12, angle), colour, lift=1.5, bevel=2, gloss=0.1)
@@ -151,15 +153,31 @@ def circuit_board(rng: Rng, size: int) -> Canvas:
 
     j = rng.normal(0, 0.6, (20, 3))
     layout = [
-        (chip_of(52, 66, "LM358"), 110, 122, 42), (chip_of(40, 44, "555"), 218, 116, 32),
-        (can, 248, 208, 20), (can, 204, 208, 20), (chip_of(34, 34, "78L"), 60, 214, 26),
+        (chip_of(52, 66, "LM358"), 110, 122, 42),
+        (chip_of(40, 44, "555"), 218, 116, 32),
+        (can, 248, 208, 20),
+        (can, 204, 208, 20),
+        (chip_of(34, 34, "78L"), 60, 214, 26),
     ]
     for k, (draw, x, y, radius) in enumerate(layout):
         c.components.append(Component(draw, x + j[k, 0], y + j[k, 1], radius, j[k, 2]))
-    small = [(110, 204), (110, 228), (150, 204), (150, 228), (164, 78), (196, 78), (262, 150), (56, 110), (56, 150)]
+    small = [
+        (110, 204),
+        (110, 228),
+        (150, 204),
+        (150, 228),
+        (164, 78),
+        (196, 78),
+        (262, 150),
+        (56, 110),
+        (56, 150),
+    ]
     for k, (x, y) in enumerate(small):
-        pads(x, y, 12, 0, 8, 12)
-        c.components.append(Component(chip_part(tan if k % 2 else brown), x + j[k + 6, 0], y + j[k + 6, 1], 14, j[k + 6, 2]))
+        pads = (turned(rounded_box(8, 12, 1), 0, x + side * 12, y) for side in (-1, 1))
+        c.place(c.polygon(*pads), gold, lift=0.5, bevel=1, gloss=0.4)
+        c.components.append(
+            Component(chip_part(tan if k % 2 else brown), x + j[k + 6, 0], y + j[k + 6, 1], 14, j[k + 6, 2])
+        )
     return c
 
 
@@ -168,7 +186,13 @@ def blister_pack(rng: Rng, size: int) -> Canvas:
     c = Canvas.blank(backdrop(rng, size, hsv(0.58, 0.3, rng.uniform(0.35, 0.5))))
     foil = np.full(3, rng.uniform(170, 195))
     diamonds = 1 + 0.05 * np.sign(np.sin(grid(size)[0] * 1.1) * np.sin(grid(size)[1] * 1.1))
-    c.place(c.box(160, 160, 286, 190, 0, 12), coloured(foil, diamonds.astype(np.float32)), lift=2, bevel=2, gloss=0.5)
+    c.place(
+        c.box(160, 160, 286, 190, 0, 12),
+        coloured(foil, diamonds.astype(np.float32)),
+        lift=2,
+        bevel=2,
+        gloss=0.5,
+    )
     tablet = hsv(rng.normal(0.03, 0.01), rng.uniform(0.35, 0.5), rng.uniform(0.85, 0.95))
     seeds = rng.integers(0, 2**31)
 
@@ -176,7 +200,7 @@ def blister_pack(rng: Rng, size: int) -> Canvas:
         own = np.random.default_rng((int(seeds), round(angle * 10) % 3600))
         pill = canvas.disc(x, y, 19)
         canvas.place(pill, tablet * own.uniform(0.97, 1.03), lift=6, bevel=11, gloss=0.12)
-        bar = turned([[-14, 0], [14, 0]], angle) + (x, y)
+        bar = turned([[-14, 0], [14, 0]], angle, x, y)
         canvas.lift(canvas.stroke(bar, 2.4), -1.6, 1.2)
         canvas.tint(canvas.stroke(bar, 1.6), 0.82)
 
@@ -192,7 +216,13 @@ def pin_connector(rng: Rng, size: int) -> Canvas:
     c = Canvas.blank(backdrop(rng, size, np.full(3, rng.uniform(195, 225))))
     columns = 9
     plastic = hsv(0.62, rng.uniform(0.1, 0.25), rng.uniform(0.18, 0.26))
-    c.place(c.box(160, 160, 286, 130, 0, 6), coloured(plastic, grainy(rng, size, 0.04)), lift=8, bevel=4, gloss=0.15)
+    c.place(
+        c.box(160, 160, 286, 130, 0, 6),
+        coloured(plastic, grainy(rng, size, 0.04)),
+        lift=8,
+        bevel=4,
+        gloss=0.15,
+    )
     c.lift(c.box(160, 160, 262, 106, 0, 4), -5, 3)
     c.tint(c.box(160, 160, 262, 106, 0, 4), 0.7)
     c.cut(c.box(160, 94, 36, 14))
@@ -225,7 +255,7 @@ def ball_bearing(rng: Rng, size: int) -> Canvas:
         canvas.paint(canvas.disc(x - 4, y - 5, 3.5), np.full(3, 250.0), 0.8)
 
     for i in range(balls):
-        x, y = turned([[r * 0.64, 0]], turn + 360 * i / balls)[0] + 160
+        x, y = spoke(r * 0.64, turn + 360 * i / balls)
         c.components.append(Component(draw, x, y, r * 0.14))
     return c
 
@@ -240,7 +270,7 @@ def shirt_button(rng: Rng, size: int) -> Canvas:
     c.lift(c.disc(160, 160, r * 0.72), -6, 9)
     turn = rng.uniform(0, 90)
     for i in range(4):
-        x, y = turned([[r * 0.27, 0]], turn + 90 * i)[0] + 160
+        x, y = spoke(r * 0.27, turn + 90 * i)
         c.lift(c.disc(x, y, r * 0.12), -2, 4)
         c.cut(c.disc(x, y, r * 0.1))
     return c
@@ -258,15 +288,15 @@ def wood_screw(rng: Rng, size: int) -> Canvas:
 
     def shape(points: list[tuple[float, float]]) -> np.ndarray:
         both = np.array(points + [(-x, y) for x, y in reversed(points)])
-        return turned(both, tilt) + 160
+        return turned(both, tilt, 160, 160)
 
     c.place(c.polygon(shape([(11, -70), (11, 80), (2, 128)])), metal, lift=5, bevel=6, gloss=0.5)
     c.place(c.polygon(shape([(42, -132), (42, -124), (13, -88), (11, -60)])), metal, lift=4, bevel=5, gloss=0.5)
-    for i, y in enumerate(np.arange(-40, 118, 11.5)):
+    for y in np.arange(-40, 118, 11.5):
         reach = 18 if y < 80 else max(5.0, 18 - (y - 80) * 0.33)
-        flight = turned([[-reach, y - 4], [reach, y + 3], [reach, y + 5], [-reach, y]], tilt) + 160
+        flight = turned([[-reach, y - 4], [reach, y + 3], [reach, y + 5], [-reach, y]], tilt, 160, 160)
         c.place(c.polygon(flight), metal * 1.12, lift=3.5, bevel=2.5, gloss=0.7)
-        shade = turned([[-reach * 0.7, y + 4], [reach * 0.7, y + 8]], tilt) + 160
+        shade = turned([[-reach * 0.7, y + 4], [reach * 0.7, y + 8]], tilt, 160, 160)
         c.tint(c.stroke(shade, 2.5), 0.66)
     return c
 
@@ -278,15 +308,14 @@ def cookie(rng: Rng, size: int) -> Canvas:
     a = np.linspace(0, 2 * np.pi, 256, endpoint=False)
     edge = (r * (1 + 0.022 * np.abs(np.cos(scallops / 2 * a))))[:, None] * np.stack([np.cos(a), np.sin(a)], 1) + 160
     dough = hsv(rng.normal(0.095, 0.004), rng.uniform(0.42, 0.52), rng.uniform(0.78, 0.88))
-    gx, gy = grid(size)
-    baked = 1.04 - 0.16 * np.clip(np.hypot(gx - 160, gy - 160) / r, 0, 1) ** 6
+    baked = 1.04 - 0.16 * np.minimum(polar(size, 160, 160)[0] / r, 1) ** 6
     crumb = 1 + 0.035 * clouds(rng, size, 7, 3) + 0.03 * clouds(rng, size, 60, 2)
     c.place(c.polygon(edge), coloured(dough, (baked * crumb).astype(np.float32)), lift=9, bevel=10)
     c.height += 0.35 * c.unit * c.part * clouds(rng, size, 6, 2)
     c.lift(c.disc(160, 160, r * 0.84, r * 0.8), -2, 2)
     for ring, n in ((0.28, 6), (0.58, 12)):
         for i in range(n):
-            x, y = turned([[r * ring, 0]], 360 * i / n)[0] + 160 + rng.normal(0, 0.7, 2)
+            x, y = spoke(r * ring + rng.normal(0, 0.7), 360 * i / n + rng.normal(0, 0.5))
             c.tint(c.disc(x, y, 3.6), 0.55)
             c.lift(c.disc(x, y, 4.5), -2.5, 3)
     return c

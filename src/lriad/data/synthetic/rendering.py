@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lriad.data.synthetic import defects
-from lriad.data.synthetic.canvas import Canvas, Floats, Rng, develop
+from lriad.data.synthetic.canvas import UNITS, Canvas, Floats, Rng, circle, develop, noise
 from lriad.data.synthetic.families import CATEGORIES, Category
-from lriad.data.synthetic.photograph import photograph
+from lriad.data.synthetic.photograph import Rig, photograph
 from lriad.errors import LriadError
 
 # Pictures this small gain nothing from threads, and data loaders' workers would fight over them.
@@ -68,9 +68,7 @@ def place_of(mask: NDArray[np.bool_]) -> str:
     return _PLACES[min(2, int(3 * row))][min(2, int(3 * col))]
 
 
-def render(
-    category: str, part_seed: int, shot_seed: int = 0, defect: str | None = None, size: int = 320
-) -> Rendering:
+def render(category: str, part_seed: int, shot_seed: int = 0, defect: str | None = None, size: int = 320) -> Rendering:
     """Photograph one part.
 
     The same arguments give the same bytes. `part_seed` fixes the part and where and how its defect is: without a
@@ -95,14 +93,18 @@ def render(
     part_rng = np.random.default_rng((part_seed, name, 0))
     direction = float(part_rng.uniform(190, 260))  # From the upper left, as most rigs and most eyes expect.
     bare = kind.draw(part_rng, size)
+    _wear(bare, part_rng)
     mask = np.zeros((size, size), bool)
     if defect is None:
         canvas = bare.assembled()
     else:
         seeds = (part_seed, name, 1, zlib.crc32(defect.encode()))
         canvas, mask = _spoil(kind, bare, defect, direction, seeds)
+    rig = Rig(direction)
+    if kind.varied:
+        rig = _any_rig(direction, canvas, mask, np.random.default_rng((part_seed, name, 3)))
     shot_rng = np.random.default_rng((part_seed, name, 2, shot_seed))
-    image, mask = photograph(canvas, mask, direction, shot_rng)
+    image, mask = photograph(canvas, mask, rig, shot_rng)
     place = place_of(mask) if defect is not None else None
     return Rendering(image, mask, defect, place, category, part_seed, shot_seed)
 
@@ -112,6 +114,33 @@ def _category(name: str) -> Category:
         return CATEGORIES[name]
     near = difflib.get_close_matches(name, CATEGORIES, 1, 0)
     raise LriadError(f"no procedural category {name!r}: did you mean {near[0]!r}?")
+
+
+def _wear(canvas: Canvas, rng: Rng) -> None:
+    """What is normal: slightly uneven tone, and dust too small and too faint to be a defect."""
+    canvas.albedo *= 1 + rng.uniform(0, 0.03) * noise(rng, canvas.size, rng.uniform(20, 120)) * canvas.part
+    for shade in rng.uniform(0.8, 1.2, 2):
+        specks = [
+            circle(x, y, rng.uniform(0.5, 1.1))[::5] for x, y in rng.uniform(0, UNITS, (int(rng.integers(1, 9)), 2))
+        ]
+        canvas.tint(canvas.polygon(*specks), shade)
+
+
+def _any_rig(direction: float, canvas: Canvas, mask: NDArray[np.bool_], rng: Rng) -> Rig:
+    """Any camera that sees the whole defect; on a sound part, one that sees some place of it all the same."""
+    monochrome, turns = bool(rng.random() < 0.25), int(rng.integers(4))
+    zoom = rng.uniform(1.1, 1.8) if rng.random() < 0.35 else 1.0
+    rows, cols = np.nonzero(mask if mask.any() else canvas.part > 0.5)
+    box = np.array([[cols.min(), rows.min()], [cols.max(), rows.max()]]) / canvas.unit
+    if not mask.any():
+        at = int(rng.integers(len(rows)))
+        box = np.array([cols[at], rows[at]]) / canvas.unit + np.outer([-1, 1], rng.uniform(5, 40, 2))
+    largest = np.sqrt(MAX_AREA / max(float(mask.mean()), 0.02))  # A defect does not fill the picture.
+    zoom = max(1.0, min(zoom, largest, UNITS / (float((box[1] - box[0]).max()) + 60)))
+    reach = UNITS / (2 * zoom)
+    low, high = box[1] - reach + 20, box[0] + reach - 20
+    eye = low + (high - low) * rng.random(2)
+    return Rig(direction, monochrome, turns, zoom, (float(eye[0]), float(eye[1])))
 
 
 def _spoil(
@@ -149,10 +178,10 @@ def _with_defect(bare: Canvas, sound: Canvas, defect: str, rng: Rng) -> Canvas:
 def _difference(before: Floats, after: Floats) -> tuple[NDArray[np.bool_], float]:
     """Where two pictures differ visibly, small gaps closed and specks dropped, and by how many grey levels there."""
     delta = np.abs(after - before)
-    seen = (delta.max(2) > 12).astype(np.uint8)
+    seen = (delta.max(0) > 12).astype(np.uint8)
     seen = cv2.morphologyEx(seen, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(seen)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(seen)
     large = stats[:, cv2.CC_STAT_AREA] >= 8
     large[0] = False
     mask = large[labels]
-    return mask, float(delta.mean(2)[mask].mean()) if mask.any() else 0.0
+    return mask, float(delta.mean(0)[mask].mean()) if mask.any() else 0.0

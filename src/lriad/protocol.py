@@ -1,0 +1,119 @@
+"""The paper's cross-dataset protocol (Table II): train on one data set, test on another, both ways."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lriad.data import Sample, load_dataset
+from lriad.errors import LriadError
+from lriad.evaluation import Evaluation, compare_table, paired_difference
+from lriad.training import Recipe, load_recipe, train
+
+PROTOCOL_FILE = "protocol.md"
+
+
+@dataclass(frozen=True)
+class Direction:
+    """One way of the protocol.
+
+    Attributes:
+        train_on: Spec of the training set.
+        test_on: Spec of the test set.
+        before: The recipe's policy as it was.
+        after: The same policy after GRPO on the training set.
+        run: Folder of the training run.
+    """
+
+    train_on: str
+    test_on: str
+    before: Evaluation
+    after: Evaluation
+    run: Path
+
+    def to_markdown(self) -> str:
+        """Before, after and the two constant predictors side by side, pooled and as the mean of categories."""
+        systems = {"before": self.before, "after": self.after}
+        difference = paired_difference(self.before, self.after)
+        lines = [
+            f"## Trained on {self.train_on}, tested on {self.test_on}",
+            *(compare_table(systems, average).to_markdown() for average in ("pooled", "mean")),
+        ]
+        for name, value, interval in (
+            ("pooled", difference.pooled, difference.pooled_interval),
+            ("mean of categories", difference.mean, difference.mean_interval),
+        ):
+            if value is not None and interval is not None:
+                lines.append(
+                    f"Balanced accuracy, after minus before, {name}: {100 * value:+.1f} points "
+                    f"(95 % interval {100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}, paired by image)."
+                )
+        return "\n\n".join(lines)
+
+
+def run_direction(
+    recipe: Recipe, test_on: str, test: Sequence[Sample], folder: Path, mode: str = "reason"
+) -> Direction:
+    """Inspect the test set, train, inspect it again; what is done already is not done again.
+
+    Args:
+        recipe: What to train, and on what; its `output` is replaced.
+        test_on: Spec of the test set.
+        test: The test set's samples.
+        folder: Gets `before/`, `train/` (the run) and `after/`.
+        mode: `reason` or `fast`.
+
+    Raises:
+        LriadError: A test image is among the categories that are trained on, or any step fails.
+    """
+    from lriad.inspection import evaluate_policy
+
+    trained = {
+        sample.category for sample in load_dataset(recipe.data, split=recipe.split, categories=recipe.categories)
+    }
+    shared = sorted(trained & {sample.category for sample in test})
+    if shared:
+        raise LriadError(
+            f"protocol: {recipe.data} and {test_on} share the category {shared[0]!r}; the test must be on unseen ones"
+        )
+    settings = {
+        "mode": mode,
+        "max_new_tokens": recipe.max_completion_tokens,
+        "progress": True,
+        "batch_size": 16,
+    }
+    before = evaluate_policy(test, folder / "before", policy=recipe.policy, **settings)
+    run = train(dataclasses.replace(recipe, output=str(folder / "train")))
+    after = evaluate_policy(test, folder / "after", policy=str(run), **settings)
+    return Direction(recipe.data, test_on, before, after, run)
+
+
+def run_protocol(
+    first: str, second: str, recipe: str, overrides: Sequence[str], split: str, output: str | Path
+) -> list[Direction]:
+    """Train on `first` and test on `second`, then the reverse, and print and keep the tables.
+
+    Args:
+        first: Spec of a data set.
+        second: Spec of another, without a category in common.
+        recipe: A YAML file, or the name of a shipped recipe; its `data`, `split` and `output` are replaced.
+        overrides: `key=value` each.
+        split: Side of both data sets: `train`, `test` or `all` (the paper's LR-IAD rows).
+        output: Gets one folder a direction and `protocol.md`. The same command resumes.
+
+    Raises:
+        LriadError: As `run_direction`.
+    """
+    output = Path(output)
+    directions = []
+    for name, train_on, test_on in (("a-to-b", first, second), ("b-to-a", second, first)):
+        settings = load_recipe(recipe, [*overrides, f"data={train_on}", f"split={split}", f"output={output / name}"])
+        test = load_dataset(test_on, split=split)
+        directions.append(run_direction(settings, test_on, test, output / name))
+        text = "\n\n".join(direction.to_markdown() for direction in directions) + "\n"
+        (output / PROTOCOL_FILE).write_text(text, encoding="utf-8")
+        print(directions[-1].to_markdown())
+    print(f"report: {output / PROTOCOL_FILE}")
+    return directions
