@@ -93,11 +93,7 @@ class Handler(BaseHTTPRequestHandler):
         if asked is None or not self.site.knows_ranges:
             return None
         condition = self.headers.get("If-Range")
-        if (
-            condition
-            and self.site.knows_if_range
-            and condition not in (self.site.etag, self.site.last_modified)
-        ):
+        if condition and self.site.knows_if_range and condition not in (self.site.etag, self.site.last_modified):
             return None
         return int(asked[1])
 
@@ -253,10 +249,7 @@ def test_redirects_are_followed_and_a_mirror_can_be_named(site: Site, tmp_path: 
     archive = serve(site, tar_of(FILES))
     site.redirect_to = "/elsewhere"
     mirror = site.url.replace("/set.tar", "/start")
-    assert (
-        contents(get(dataclasses.replace(archive, url="http://127.0.0.1:9/gone"), tmp_path, url=mirror))
-        == FILES
-    )
+    assert contents(get(dataclasses.replace(archive, url="http://127.0.0.1:9/gone"), tmp_path, url=mirror)) == FILES
     assert len(site.requests) == 2
 
 
@@ -280,9 +273,7 @@ def test_a_partial_file_is_continued_with_a_range_request(site: Site, tmp_path: 
     assert site.ranges == ["bytes=20000-"]
 
 
-def test_a_truncating_server_leaves_a_partial_file_that_the_next_call_continues(
-    site: Site, tmp_path: Path
-) -> None:
+def test_a_truncating_server_leaves_a_partial_file_that_the_next_call_continues(site: Site, tmp_path: Path) -> None:
     archive = serve(site, tar_of(FILES))
     site.cut = 1000
     message = refusal(archive, tmp_path)
@@ -530,12 +521,8 @@ def test_a_file_behind_a_symlink_is_not_written(site: Site, tmp_path: Path) -> N
     assert_nothing_unpacked(tmp_path / "data")
 
 
-@pytest.mark.parametrize(
-    "name", ["../escaped.txt", "a/../../escaped.txt", "/tmp/escaped.txt", "..\\escaped.txt"]
-)
-def test_a_zip_member_that_climbs_out_is_named_and_nothing_is_written(
-    site: Site, tmp_path: Path, name: str
-) -> None:
+@pytest.mark.parametrize("name", ["../escaped.txt", "a/../../escaped.txt", "/tmp/escaped.txt", "..\\escaped.txt"])
+def test_a_zip_member_that_climbs_out_is_named_and_nothing_is_written(site: Site, tmp_path: Path, name: str) -> None:
     archive = serve(site, zip_of({"good.png": b"good", name: b"bad"}))
     assert repr(name) in refusal(archive, tmp_path / "data")
     assert_nothing_unpacked(tmp_path / "data")
@@ -552,9 +539,7 @@ def test_a_link_in_a_zip_is_refused(site: Site, tmp_path: Path) -> None:
     assert_nothing_unpacked(tmp_path / "data")
 
 
-@given(
-    st.lists(st.sampled_from(["..", ".", "", "a", "b.png", "C:", " "]), min_size=1), st.sampled_from("/\\")
-)
+@given(st.lists(st.sampled_from(["..", ".", "", "a", "b.png", "C:", " "]), min_size=1), st.sampled_from("/\\"))
 def test_no_accepted_name_leaves_the_folder(parts: list[str], separator: str) -> None:
     name = separator.join(parts)
     try:
@@ -609,9 +594,7 @@ download_archive(archive, sys.argv[3], accept_licence=True, progress=False)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
-def test_a_killed_extraction_leaves_no_data_set_and_the_next_call_makes_it(
-    site: Site, tmp_path: Path
-) -> None:
+def test_a_killed_extraction_leaves_no_data_set_and_the_next_call_makes_it(site: Site, tmp_path: Path) -> None:
     archive = serve(site, tar_of(FILES))
     command = [sys.executable, "-c", KILLED, site.url, archive.sha256, str(tmp_path)]
     assert subprocess.run(command).returncode == -signal.SIGKILL
@@ -666,9 +649,7 @@ def test_every_data_set_is_told_in_full(archive: Archive) -> None:
     assert re.fullmatch("[0-9a-f]{64}", archive.sha256)
     assert archive.filename != archive.name
     notice = archive.notice()
-    assert all(
-        text in notice for text in (archive.licence, archive.licence_url, archive.homepage, archive.citation)
-    )
+    assert all(text in notice for text in (archive.licence, archive.licence_url, archive.homepage, archive.citation))
     assert "check the homepage" in notice
 
 
@@ -725,9 +706,7 @@ def test_a_downloaded_data_set_is_read_by_its_spec(site: Site, tmp_path: Path, n
     archive = dataclasses.replace(ARCHIVES[name], url=made.url, sha256=made.sha256)
     samples = load_dataset(archive.spec(get(archive, tmp_path)))
     found = {s.id: (s.label, s.object_name, s.split, s.group) for s in samples}
-    assert found == {
-        file.removeprefix("BTech_Dataset_transformed/"): truth for file, truth in layout.items() if truth
-    }
+    assert found == {file.removeprefix("BTech_Dataset_transformed/"): truth for file, truth in layout.items() if truth}
     assert all(Path(s.image).is_file() for s in samples)
     assert all((s.mask is not None and Path(s.mask).exists()) == (s.label == "defect") for s in samples)
 

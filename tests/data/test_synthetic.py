@@ -52,8 +52,8 @@ def test_kinds_are_drawn_and_logical_ones_need_components():
 
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_a_sound_part_has_no_mask(category):
-    sound = render(category, 5, 1)
-    assert sound.image.shape == (320, 320, 3)
+    sound = render(category, 5, 1, size=160)
+    assert sound.image.shape == (160, 160, 3)
     assert sound.image.dtype == np.uint8
     assert not sound.mask.any()
     assert (sound.defect_type, sound.place) == (None, None)
@@ -120,6 +120,7 @@ def test_place_names_the_nine_fields():
         (("hexnut", 0), "hex_nut"),
         (("hex_nut", 0, 0, "misprint"), "scratch"),
         (("hex_nut", 0, 0, None, 8), "64"),
+        (("hex_nut", -1), "0 or more"),
     ],
 )
 def test_render_names_what_is_wrong(arguments, hint):

@@ -10,15 +10,11 @@ from lriad.data.sample import Sample
 from lriad.errors import LriadError
 from lriad.rewards import ClassFactor, class_name
 
-COUNTS = st.dictionaries(
-    st.sampled_from(["normal", "defect", "defect: dent"]), st.integers(1, 10**6), min_size=1
-)
+COUNTS = st.dictionaries(st.sampled_from(["normal", "defect", "defect: dent"]), st.integers(1, 10**6), min_size=1)
 
 
 def sample(label, defect_type=None):
-    return Sample(
-        id="a.png", image="a.png", label=label, category="gear", object_name="gear", defect_type=defect_type
-    )
+    return Sample(id="a.png", image="a.png", label=label, category="gear", object_name="gear", defect_type=defect_type)
 
 
 def test_classes_by_label_and_by_defect_type():
@@ -43,9 +39,7 @@ def test_unlabelled_and_missing_samples_are_refused():
 def test_inverse_frequency_on_visa():
     """1200 defects and 9621 normal images: f = 10821 / (2 n)."""
     factor = ClassFactor({"defect": 1200, "normal": 9621}, "inverse_frequency")
-    assert factor.factors(["defect", "normal", "defect"]) == pytest.approx(
-        [4.50875, 0.56236, 4.50875], abs=1e-5
-    )
+    assert factor.factors(["defect", "normal", "defect"]) == pytest.approx([4.50875, 0.56236, 4.50875], abs=1e-5)
 
 
 def test_inverse_frequency_by_defect_type():
@@ -95,9 +89,7 @@ def test_dynamic_without_any_error_left_is_one():
 
 
 @settings(deadline=None, max_examples=50)
-@given(
-    st.permutations([("normal", 0.0), ("normal", 1.0), ("defect", 0.5), ("defect", 1.0), ("defect", 0.25)])
-)
+@given(st.permutations([("normal", 0.0), ("normal", 1.0), ("defect", 0.5), ("defect", 1.0), ("defect", 0.25)]))
 def test_an_update_does_not_depend_on_the_order_of_its_images(images):
     factor = ClassFactor({"normal": 2, "defect": 3}, "dynamic")
     factor.update([name for name, _ in images], [error for _, error in images])

@@ -131,9 +131,7 @@ def test_weights_against_a_hand_worked_case():
 @given(SEEDS, st.floats(0, 5), st.floats(0.01, 0.99), st.floats(0, 1))
 def test_weights_have_mean_one_whatever_alpha_gamma_and_floor(seed, gamma, alpha_defect, floor):
     _, _, p_PG, is_defect_P, class_factor_P = random_update(seed)
-    w_P = focal_weights(
-        p_PG, is_defect_P, class_factor_P, alpha_defect=alpha_defect, gamma=gamma, floor=floor
-    )
+    w_P = focal_weights(p_PG, is_defect_P, class_factor_P, alpha_defect=alpha_defect, gamma=gamma, floor=floor)
     assert w_P.mean().item() == pytest.approx(1)
     assert (w_P >= 0).all()
 
@@ -165,9 +163,7 @@ def test_only_the_accuracy_advantage_is_weighted():
     accuracy_PG, format_PG, p_PG, is_defect_P, class_factor_P = random_update(0)
     labels = (is_defect_P, class_factor_P)
     w_P = focal_weights(p_PG, *labels)
-    advantages_PG = focal_advantages(
-        accuracy_PG, format_PG, p_PG, *labels, accuracy_weight=2.0, format_weight=0.5
-    )
+    advantages_PG = focal_advantages(accuracy_PG, format_PG, p_PG, *labels, accuracy_weight=2.0, format_weight=0.5)
     expected_PG = 2 * w_P[:, None] * group_normalise(accuracy_PG) + 0.5 * group_normalise(format_PG)
     torch.testing.assert_close(advantages_PG, expected_PG)
 

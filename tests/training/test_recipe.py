@@ -110,9 +110,7 @@ def test_what_is_saved_is_what_is_read(tmp_path_factory, settings):
     written = Recipe(**settings)
     save_recipe(written, path)
     assert load_recipe(path) == written
-    assert list(yaml.safe_load(path.read_text(encoding="utf-8"))) == [
-        f.name for f in dataclasses.fields(Recipe)
-    ]
+    assert list(yaml.safe_load(path.read_text(encoding="utf-8"))) == [f.name for f in dataclasses.fields(Recipe)]
     assert os.listdir(path.parent) == ["config.yaml"]
 
 
@@ -178,9 +176,7 @@ def test_overrides_can_complete_a_recipe(recipe_file):
     path = recipe_file("gamma: 3\n")
     with pytest.raises(LriadError, match="'policy' is missing; add policy=VALUE"):
         load_recipe(path, ["data=synthetic:objects", "output=a"])
-    assert load_recipe(path, ["policy=embedded", "data=synthetic:objects", "output=runs/a"]) == recipe(
-        gamma=3.0
-    )
+    assert load_recipe(path, ["policy=embedded", "data=synthetic:objects", "output=runs/a"]) == recipe(gamma=3.0)
 
 
 # Mistakes

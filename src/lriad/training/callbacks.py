@@ -35,7 +35,11 @@ class CheckpointState(TrainerCallback):
         if not state.is_world_process_zero:
             return
         file = Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE
-        content = {"step": state.global_step, "class_factor": self.trainer.class_factor.state_dict()}
+        content = {
+            "step": state.global_step,
+            "max_steps": state.max_steps,
+            "class_factor": self.trainer.class_factor.state_dict(),
+        }
         partial = file.with_suffix(".part")
         partial.write_text(json.dumps(content))
         partial.replace(file)
@@ -140,8 +144,11 @@ class Validation(TrainerCallback):
             # The random state is given back: a run may be validated more or less often and stays the same run.
             with torch.random.fork_rng(enabled=True):
                 metrics = self.measure()
-            # Not TRL's `log`, which would take the training metrics of this step along.
+            # Not TRL's `log`, which would take the training metrics of this step along; and logging now must not
+            # pass for the step's own log.
+            should_log = control.should_log
             Trainer.log(self.trainer, {f"validation/{key}": value for key, value in metrics.items()})
+            control.should_log = should_log
 
     def measure(self) -> dict[str, float]:
         """The metrics at this moment; the model is left in training mode as it was."""

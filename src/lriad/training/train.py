@@ -53,21 +53,51 @@ def _train(recipe: Recipe, run: Path) -> Path:
 
     # Heavy imports behind all that can go wrong quickly.
     from accelerate import PartialState
-    from transformers.utils import logging as transformers_logging
 
-    from lriad.policy import load_policy
     from lriad.policy.loading import resolve_source
     from lriad.training import callbacks
-    from lriad.training.grpo import GRPOTrainer, grpo_config
 
-    transformers_logging.disable_progress_bar()
     if resolve_source(recipe.policy).adapter:
         raise LriadError(
             f"policy {recipe.policy!r} has an adapter already; lriad export it first, then train the export"
         )
     process = PartialState()
-    checkpoints = callbacks.complete_checkpoints(run / "checkpoints")
-    resume = checkpoints[-1] if checkpoints else None
+    checkpoints = run / "checkpoints"
+    done = callbacks.complete_checkpoints(checkpoints)
+    if not (done and _is_finished(done[-1], recipe)):
+        _fit(recipe, run, samples, validation, done[-1] if done else None, process)
+    if process.is_main_process:
+        _keep_adapter(callbacks.complete_checkpoints(checkpoints)[-1], recipe, run)
+    process.wait_for_everyone()
+    return run
+
+
+def _is_finished(checkpoint: Path, recipe: Recipe) -> bool:
+    """Whether the checkpoint is the run's last one: Trainer would take one step more than asked for."""
+    from lriad.training import callbacks
+
+    saved = json.loads((checkpoint / callbacks.COMPLETE).read_text())
+    wanted = recipe.steps if recipe.steps is not None else saved["max_steps"]
+    return saved["step"] >= min(wanted, saved["max_steps"]) and wanted <= saved["max_steps"]
+
+
+def _fit(
+    recipe: Recipe,
+    run: Path,
+    samples: Sequence[Sample],
+    validation: Sequence[Sample],
+    resume: Path | None,
+    process: Any,
+) -> None:
+    """Train from the start or from a checkpoint, to the last checkpoint."""
+    from transformers.trainer_callback import PrinterCallback
+    from transformers.utils import logging as transformers_logging
+
+    from lriad.policy import load_policy
+    from lriad.training import callbacks
+    from lriad.training.grpo import GRPOTrainer, grpo_config
+
+    transformers_logging.disable_progress_bar()
     policy = load_policy(
         recipe.policy,
         device=str(process.device),
@@ -107,8 +137,6 @@ def _train(recipe: Recipe, run: Path) -> Path:
             callbacks.CollapseWarnings(metrics, lambda line: print(f"warning: {line}", file=sys.stderr)),
         ],
     )
-    from transformers.trainer_callback import PrinterCallback
-
     trainer.remove_callback(PrinterCallback)
     state.trainer = validate.trainer = trainer
     last_step = 0
@@ -122,10 +150,6 @@ def _train(recipe: Recipe, run: Path) -> Path:
 
     if vision_fingerprint(policy.base) != before:
         raise RuntimeError("the frozen vision tower has changed during training")
-    if process.is_main_process:
-        _save_adapter(trainer, recipe, run)
-    process.wait_for_everyone()
-    return run
 
 
 def training_samples(recipe: Recipe) -> tuple[list[Sample], list[Sample]]:
@@ -179,13 +203,14 @@ def vision_fingerprint(model: Any) -> str:
     return digest.hexdigest()
 
 
-def _save_adapter(trainer: Any, recipe: Recipe, run: Path) -> None:
-    """Write the adapter as plain PEFT, whole or not at all, naming its base as the recipe does."""
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    for config in model.peft_config.values():
-        config.base_model_name_or_path = recipe.policy
+def _keep_adapter(checkpoint: Path, recipe: Recipe, run: Path) -> None:
+    """Copy a checkpoint's adapter to `adapter/`, whole or not at all, naming its base as the recipe does."""
     partial, final = run / "adapter.part", run / "adapter"
     shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial, safe_serialization=True)
+    partial.mkdir()
+    shutil.copyfile(checkpoint / "adapter_model.safetensors", partial / "adapter_model.safetensors")
+    config = json.loads((checkpoint / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = recipe.policy
+    (partial / "adapter_config.json").write_text(json.dumps(config, indent=2))
     shutil.rmtree(final, ignore_errors=True)
     partial.rename(final)

@@ -86,7 +86,7 @@ FAMILIES: dict[str, Family] = {
                 "threaded_shaft": "scratch dent stain contamination abrasion hole discolouration",
                 "etched_foil": f"chip hole contamination scratch stain burn {_LOGICAL}",
                 "printed_label": "misprint cut stain scratch hole contamination bent abrasion",
-                "ribbed_rubber": f"{_SURFACE} cut bent abrasion burn",
+                "ribbed_rubber": f"{_SURFACE} cut abrasion burn",
                 "cast_concrete": f"{_SURFACE} crack burn",
                 "painted_sheet": f"{_SURFACE} crack dent abrasion burn",
                 "marble_slab": f"{_SURFACE} crack burn abrasion",
