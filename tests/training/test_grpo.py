@@ -2,10 +2,10 @@ import dataclasses
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_data import make_parts
 from tiny_models import FAMILIES, save_tiny_model
 
 from lriad import LriadError, Sample
@@ -15,21 +15,6 @@ from lriad.training import Recipe, load_recipe, train
 from lriad.training.advantages import group_normalise
 from lriad.training.grpo import GRPOTrainer, balanced_indices, grpo_config
 from lriad.training.train import training_samples, vision_fingerprint
-
-
-def make_parts(folder: Path, count: int = 12) -> str:
-    """Grey squares; the defective ones have a bright spot."""
-    rng = np.random.default_rng(0)
-    for i in range(count):
-        pixels = rng.normal(120, 10, (64, 64, 3))
-        kind = "good"
-        if i % 3 == 0:
-            pixels[20:30, 20:30] = 250
-            kind = "defect/spot"
-        target = folder / "square" / kind
-        target.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(target / f"{i:03}.png")
-    return f"folder:{folder}"
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +157,7 @@ def test_long_prompts_are_refused_with_the_way_out(tmp_path, parts, tiny_policy_
 
 def test_targets_outside_the_language_model_are_refused(tmp_path, parts, tiny_policy_dir):
     recipe = recipe_for(tiny_policy_dir, parts, tmp_path / "run", lora_targets=["nothing_like_it"])
-    with pytest.raises((LriadError, ValueError), match="nothing_like_it|lora_targets"):
+    with pytest.raises(LriadError, match="lora_targets: 'nothing_like_it'"):
         train(recipe)
 
 
@@ -188,7 +173,7 @@ def test_one_class_only_is_refused(tmp_path, tiny_policy_dir):
 def test_unlabelled_images_are_left_out(tmp_path, tiny_policy_dir):
     Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
     rows = [("a.png", "defect"), ("a.png", "normal")]
-    for i, (_, label) in enumerate(rows):
+    for i in range(len(rows)):
         Image.new("RGB", (32, 32 + i)).save(tmp_path / f"{i}.png")
     lines = [{"image": f"{i}.png", "label": label, "category": "x"} for i, (_, label) in enumerate(rows)]
     lines.append({"image": "a.png", "label": "unknown", "category": "x"})

@@ -66,15 +66,18 @@ def append_metrics(file: Path, record: dict[str, Any]) -> None:
         stream.write(json.dumps(record) + "\n")
 
 
-def truncate_metrics(file: Path, last_step: int) -> None:
-    """Drop the lines after `last_step`, and a line that a kill cut short: the resumed run writes them again."""
-    if not file.exists():
-        return
-    kept = []
-    for line in file.read_text(encoding="utf-8").splitlines():
+def read_metrics(file: Path) -> list[dict[str, Any]]:
+    """The lines of a `metrics.jsonl`, less one that a kill cut short; none where there is no file."""
+    records = []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
         with contextlib.suppress(json.JSONDecodeError):
-            if json.loads(line)["step"] <= last_step:
-                kept.append(line + "\n")
+            records.append(json.loads(line))
+    return records
+
+
+def truncate_metrics(file: Path, last_step: int) -> None:
+    """Drop the lines after `last_step`: the resumed run writes them again."""
+    kept = [json.dumps(record) + "\n" for record in read_metrics(file) if record["step"] <= last_step]
     partial = file.with_suffix(".part")
     partial.write_text("".join(kept), encoding="utf-8")
     partial.replace(file)
@@ -220,8 +223,10 @@ class CollapseWarnings(TrainerCallback):
     def __init__(self, file: Path, warn: Any) -> None:
         self.file = file
         self.warn = warn
-        self.recent: deque[dict[str, float]] = deque(maxlen=self.WINDOW)
-        self.given: set[str] = set()
+        # A resumed run goes on with what it had seen and said.
+        before = read_metrics(file)
+        self.recent: deque[dict[str, float]] = deque((r for r in before if "reward" in r), maxlen=self.WINDOW)
+        self.given = {record["about"] for record in before if "warning" in record}
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict | None = None, **kwargs: Any) -> None:
         logs = logs or {}
@@ -233,7 +238,7 @@ class CollapseWarnings(TrainerCallback):
             if key not in self.given:
                 self.given.add(key)
                 line = f"step {state.global_step}: {text}"
-                append_metrics(self.file, {"step": state.global_step, "warning": line})
+                append_metrics(self.file, {"step": state.global_step, "about": key, "warning": line})
                 self.warn(line)
 
     def judge(self, logs: dict[str, float]) -> list[tuple[str, str]]:

@@ -9,13 +9,14 @@ Three things are added to `trl.GRPOTrainer`:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
 import torch
 from datasets import Dataset
 from peft import LoraConfig
+from torch.utils.data import Sampler
 from trl import GRPOConfig
 from trl import GRPOTrainer as TRLGRPOTrainer
 
@@ -65,6 +66,7 @@ class GRPOTrainer(TRLGRPOTrainer):
         else:
             answer_reward = accuracy_reward
         rewards: list[Any] = [format_reward, answer_reward]
+        check_targets(policy.base, recipe.lora_targets)
         super().__init__(
             model=policy.model,
             reward_funcs=rewards,
@@ -76,6 +78,9 @@ class GRPOTrainer(TRLGRPOTrainer):
         )
         policy.model = self.accelerator.unwrap_model(self.model)
         check_adapter(policy.model)
+
+    def _get_train_sampler(self, dataset: Any = None) -> Sampler:
+        return EpochSampler(super()._get_train_sampler(dataset), self)
 
     def _generate_single_turn(self, prompt_ids: Any, *args: Any, **kwargs: Any) -> Any:
         longest = max(map(len, prompt_ids))
@@ -192,6 +197,31 @@ class GRPOTrainer(TRLGRPOTrainer):
         self.class_factor.update(names[::size], grouped)
 
 
+class EpochSampler(Sampler):
+    """TRL's sampler with the shuffle of each epoch drawn from the epoch's own seed.
+
+    TRL draws the epochs' shuffles one after the other from one generator, which a resumed run starts anew: from its
+    second epoch on it would see other images than the run that was never stopped.
+
+    Args:
+        sampler: TRL's `RepeatSampler`.
+        trainer: Says how far the run is.
+    """
+
+    def __init__(self, sampler: Any, trainer: GRPOTrainer) -> None:
+        self.sampler = sampler
+        self.trainer = trainer
+
+    def __iter__(self) -> Iterator[int]:
+        updates_per_epoch = max(1, self.sampler.num_samples // self.sampler.batch_size)
+        epoch = self.trainer.state.global_step // updates_per_epoch
+        self.sampler.generator.manual_seed(self.trainer.args.seed + epoch)
+        return iter(self.sampler)
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+
 def training_dataset(samples: Sequence[Sample], recipe: Recipe) -> Dataset:
     """TRL's data set over the samples: images are opened when they are asked for, one after the other."""
     indices = list(range(len(samples)))
@@ -233,24 +263,32 @@ def lora_config(recipe: Recipe) -> LoraConfig:
     )
 
 
+def check_targets(model: Any, targets: Sequence[str]) -> None:
+    """Make sure that every target is the name of a layer, so that none is misspelt unnoticed.
+
+    Raises:
+        LriadError: A target matches nothing.
+    """
+    names = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
+    for target in targets:
+        if target.rsplit(".", 1)[-1] not in names:
+            raise LriadError(
+                f"lora_targets: {target!r} is no layer of this policy; name some, such as [q_proj, v_proj]"
+            )
+
+
 def check_adapter(model: Any) -> None:
     """Make sure that only LoRA weights outside the vision modules are trained.
 
     Raises:
         LriadError: A trained weight lies elsewhere, or there is none.
     """
-    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    in_vision = {id(p) for module in vision_modules(model) for p in module.parameters()}
-    wrong = [
-        name
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad and ("lora_" not in name or id(parameter) in in_vision)
-    ]
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    vision = {id(parameter) for module in vision_modules(model) for parameter in module.parameters()}
+    wrong = [name for name, parameter in trained.items() if "lora_" not in name or id(parameter) in vision]
     if wrong or not trained:
-        raise LriadError(
-            f"lora_targets: {'would train ' + wrong[0] if wrong else 'match no module of this policy'}; "
-            "name modules of the language model, such as [q_proj, v_proj]"
-        )
+        found = f"would train {wrong[0]}" if wrong else "match layers of the vision tower only"
+        raise LriadError(f"lora_targets {found}; name layers of the language model, such as [q_proj, v_proj]")
 
 
 def grpo_config(recipe: Recipe, output_dir: str, *, world_size: int, use_cpu: bool, bf16: bool) -> GRPOConfig:

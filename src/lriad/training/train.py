@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from lriad.data import Sample, load_dataset
 from lriad.data.split import split_by_group
 from lriad.errors import LriadError
@@ -38,13 +40,21 @@ def train(recipe: Recipe | str, overrides: Sequence[str] = ()) -> Path:
     run = Path(recipe.output)
     try:
         return _train(recipe, run)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if _is_full_disk(error):
             raise LriadError(
                 f"{run}: no space left on the disk; free some and run the same command again, it resumes from the last "
                 "checkpoint"
             ) from error
         raise
+
+
+def _is_full_disk(error: Exception) -> bool:
+    """Whether writing failed for want of space: torch and safetensors wrap the system's error in their own."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    text = str(error)
+    return any(hint in text for hint in ("PytorchStreamWriter", "No space left", "File too large"))
 
 
 def _train(recipe: Recipe, run: Path) -> Path:
@@ -116,6 +126,9 @@ def _fit(
         bf16=bf16,
     )
     metrics = run / "metrics.jsonl"
+    saved = json.loads((resume / callbacks.COMPLETE).read_text()) if resume else None
+    if process.is_main_process:
+        callbacks.truncate_metrics(metrics, saved["step"] if saved else 0)
     state = callbacks.CheckpointState()
     validate = callbacks.Validation(
         policy,
@@ -139,13 +152,8 @@ def _fit(
     )
     trainer.remove_callback(PrinterCallback)
     state.trainer = validate.trainer = trainer
-    last_step = 0
-    if resume is not None:
-        saved = json.loads((resume / callbacks.COMPLETE).read_text())
+    if saved:
         trainer.class_factor.load_state_dict(saved["class_factor"])
-        last_step = saved["step"]
-    if process.is_main_process:
-        callbacks.truncate_metrics(metrics, last_step)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
 
     if vision_fingerprint(policy.base) != before:
