@@ -62,7 +62,9 @@ def test_strata_keep_their_share_without_groups(rows, fraction: float, seed: int
     sizes = Counter((s.category, s.label) for s in samples)
     for stratum, count in sizes.items():
         mine = sum((s.category, s.label) == stratum for s in drawn)
-        assert abs(mine - fraction * count) <= 0.5 + 1e-6
+        assert abs(mine - fraction * count) < 1
+    for label, count in Counter(s.label for s in samples).items():
+        assert abs(sum(s.label == label for s in drawn) - fraction * count) <= 0.5 + 1e-6
 
 
 def test_groups_of_several_sizes_come_close() -> None:
@@ -120,3 +122,12 @@ def test_real_groups(real_data: Path, name: str) -> None:
     for label in ("normal", "defect"):
         size = sum(s.label == label for s in samples)
         assert abs(sum(s.label == label for s in drawn) / size - 0.25) < 0.05
+
+
+def test_rare_labels_reach_the_drawn_part_although_no_category_has_enough() -> None:
+    samples = [sample(number, "defect" if number % 20 == 0 else "normal", f"c{number // 20}") for number in range(200)]
+    _, drawn = split_by_group(samples, 0.1, 0)
+    assert len(drawn) == 20
+    assert sum(s.label == "defect" for s in drawn) == 1
+    _, drawn = split_by_group(samples, 0.3, 0)
+    assert sum(s.label == "defect" for s in drawn) == 3

@@ -265,7 +265,8 @@ def _outcomes(rows: Sequence[Mapping[str, Any]], names: Sequence[str], categorie
     index = {name: i for i, name in enumerate(categories)}
     labelled = any(row["label"] is not None for row in rows)
     labels = [row["label"] or "unparsable" for row in rows]
-    follows = [row["follows_format"] for row in rows]
+    # `fast` inspection writes nothing that could follow the format.
+    follows = [None if row.get("mode") == "fast" else row["follows_format"] for row in rows]
     return Outcomes(
         ids=[row["id"] for row in rows],
         categories=categories,
