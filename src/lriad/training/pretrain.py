@@ -25,6 +25,7 @@ from lriad.errors import LriadError
 from lriad.policy import architecture
 from lriad.policy.answer import FAST_PREFIX
 from lriad.prompt import ANSWERS, build_completion, build_messages
+from lriad.training.callbacks import append_metrics, truncate_metrics
 
 FAMILY = "parts"
 _GRID = architecture.IMAGE_SIZE // architecture.STRIDE
@@ -69,11 +70,11 @@ class PretrainConfig:
         seed: Of images, batches and weights.
     """
 
-    images: int = 240
-    steps: int = 1000
+    images: int = 280
+    steps: int = 500
     batch_size: int = 32
     learning_rate: float = 1.5e-3
-    warmup_steps: int = 100
+    warmup_steps: int = 50
     dense_weight: float = 0.5
     image_weight: float = 0.5
     fast_share: float = 0.4
@@ -332,6 +333,8 @@ def _fit(
         trained.load_state_dict(state["weights"])
         optimizer.load_state_dict(state["optimizer"])
         first = state["step"]
+    metrics = output / "metrics.jsonl"
+    truncate_metrics(metrics, first)
     with tqdm(total=config.steps, initial=first, desc="warm start", disable=not progress) as bar:
         for step in range(first, config.steps):
             # Each step draws from its own seed, so that a resumed run goes on as if it had never stopped.
@@ -364,8 +367,7 @@ def _fit(
                 torch.save(state, checkpoint.with_suffix(".tmp"))
                 checkpoint.with_suffix(".tmp").replace(checkpoint)
             bar.set_postfix({k: f"{v:.3f}" for k, v in record.items() if k != "step"})
-            with open(output / "metrics.jsonl", "a") as stream:
-                stream.write(json.dumps(record) + "\n")
+            append_metrics(metrics, record)
 
 
 def _schedule(step: int, config: PretrainConfig) -> float:
