@@ -49,5 +49,5 @@ def test_both_ways_and_resumed(two_sets, tiny_policy_dir, tmp_path, capsys):
 
 def test_shared_categories_are_refused(tmp_path, tiny_policy_dir):
     first, second = make_parts(tmp_path / "first"), make_parts(tmp_path / "second")
-    with pytest.raises(LriadError, match="share the category 'square'"):
+    with pytest.raises(LriadError, match="both data sets have the category 'square'"):
         run_protocol(first, second, "embedded-cpu", [f"policy={tiny_policy_dir}"], "all", tmp_path / "out")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lriad.data import Sample, load_dataset
 from lriad.errors import LriadError
 from lriad.evaluation import Evaluation, compare_table, paired_difference
 from lriad.training import Recipe, load_recipe, train
+from lriad.training.train import training_samples
+from lriad.verdict import Mode
 
 PROTOCOL_FILE = "protocol.md"
 
@@ -53,8 +58,17 @@ class Direction:
         return "\n\n".join(lines)
 
 
+def check_disjoint(train: Sequence[Sample], test: Sequence[Sample]) -> None:
+    """Raise LriadError where the test set shows a category that is trained on."""
+    shared = sorted({sample.category for sample in train} & {sample.category for sample in test})
+    if shared:
+        raise LriadError(
+            f"protocol: both data sets have the category {shared[0]!r}; leave it out of one, the test is on unseen ones"
+        )
+
+
 def run_direction(
-    recipe: Recipe, test_on: str, test: Sequence[Sample], folder: Path, mode: str = "reason"
+    recipe: Recipe, test_on: str, test: Sequence[Sample], folder: Path, mode: Mode = "reason"
 ) -> Direction:
     """Inspect the test set, train, inspect it again; what is done already is not done again.
 
@@ -66,28 +80,38 @@ def run_direction(
         mode: `reason` or `fast`.
 
     Raises:
-        LriadError: A test image is among the categories that are trained on, or any step fails.
+        LriadError: A step fails, or the process is one of several: train under the launcher, then evaluate.
     """
     from lriad.inspection import evaluate_policy
+    from lriad.policy import load_policy
 
-    trained = {
-        sample.category for sample in load_dataset(recipe.data, split=recipe.split, categories=recipe.categories)
-    }
-    shared = sorted(trained & {sample.category for sample in test})
-    if shared:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise LriadError(
-            f"protocol: {recipe.data} and {test_on} share the category {shared[0]!r}; the test must be on unseen ones"
+            "protocol: is for one process; under accelerate launch run lriad train, then lriad evaluate without it"
         )
-    settings = {
+    settings: dict[str, Any] = {
         "mode": mode,
         "max_new_tokens": recipe.max_completion_tokens,
         "progress": True,
         "batch_size": 16,
     }
-    before = evaluate_policy(test, folder / "before", policy=recipe.policy, **settings)
+    base = load_policy(recipe.policy, dtype=recipe.dtype, attention=recipe.attention, max_pixels=recipe.max_pixels)
+    before = evaluate_policy(test, folder / "before", policy=base, **settings)
+    del base
+    _free_memory()
     run = train(dataclasses.replace(recipe, output=str(folder / "train")))
+    _free_memory()
     after = evaluate_policy(test, folder / "after", policy=str(run), **settings)
     return Direction(recipe.data, test_on, before, after, run)
+
+
+def _free_memory() -> None:
+    """Let go of a model before the next one is loaded."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def run_protocol(
@@ -104,14 +128,20 @@ def run_protocol(
         output: Gets one folder a direction and `protocol.md`. The same command resumes.
 
     Raises:
-        LriadError: As `run_direction`.
+        LriadError: The data sets share a category, one of them cannot be trained on, or a step fails.
     """
     output = Path(output)
-    directions = []
+    ways = []
     for name, train_on, test_on in (("a-to-b", first, second), ("b-to-a", second, first)):
         settings = load_recipe(recipe, [*overrides, f"data={train_on}", f"split={split}", f"output={output / name}"])
         test = load_dataset(test_on, split=split)
-        directions.append(run_direction(settings, test_on, test, output / name))
+        # Both ways are checked before the first one is trained for hours.
+        training, validation = training_samples(settings)
+        check_disjoint([*training, *validation], test)
+        ways.append((settings, test_on, test, output / name))
+    directions: list[Direction] = []
+    for settings, test_on, test, folder in ways:
+        directions.append(run_direction(settings, test_on, test, folder))
         text = "\n\n".join(direction.to_markdown() for direction in directions) + "\n"
         (output / PROTOCOL_FILE).write_text(text, encoding="utf-8")
         print(directions[-1].to_markdown())

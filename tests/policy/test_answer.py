@@ -55,7 +55,7 @@ def test_slot_is_what_differs_between_the_whole_tokenisations(kind, reasoning):
 
 def test_slot_survives_answers_of_different_length():
     class Oddly:
-        def __call__(self, text, add_special_tokens):
+        def __call__(self, text, add_special_tokens, split_special_tokens):
             return {"input_ids": [1, 2, 3, 9] if ">A<" in text else [1, 3, 9]}
 
     slot = answer_slot(Oddly(), "")

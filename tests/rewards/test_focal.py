@@ -106,3 +106,9 @@ def test_a_reward_that_is_constant_over_the_answers_is_refused(scale):
 )
 def test_configurations_in_which_nothing_cancels_pass(reward, scale, settings):
     check_not_cancelling(reward, scale, **settings)
+
+
+def test_a_single_prompt_an_update_makes_every_focal_weight_one_and_is_refused():
+    with pytest.raises(LriadError, match="always 1"):
+        check_not_cancelling("focal", "group", prompts_per_step=1)
+    check_not_cancelling("accuracy", "group", prompts_per_step=1)

@@ -13,7 +13,8 @@ from lriad.policy import load_policy
 from lriad.rewards import ClassFactor
 from lriad.training import Recipe, load_recipe, train
 from lriad.training.advantages import group_normalise
-from lriad.training.grpo import GRPOTrainer, balanced_indices, grpo_config
+from lriad.training.grpo import GRPOTrainer, grpo_config
+from lriad.training.sampling import balanced_indices, drawn_samples
 from lriad.training.train import training_samples, vision_fingerprint
 
 
@@ -157,7 +158,7 @@ def test_long_prompts_are_refused_with_the_way_out(tmp_path, parts, tiny_policy_
 
 def test_targets_outside_the_language_model_are_refused(tmp_path, parts, tiny_policy_dir):
     recipe = recipe_for(tiny_policy_dir, parts, tmp_path / "run", lora_targets=["nothing_like_it"])
-    with pytest.raises(LriadError, match="lora_targets: 'nothing_like_it'"):
+    with pytest.raises(LriadError, match="'nothing_like_it' is no layer"):
         train(recipe)
 
 
@@ -207,3 +208,48 @@ def test_training_never_opens_a_mask(tmp_path, tiny_policy_dir):
     samples, _ = training_samples(recipe_for(tiny_policy_dir, parts, tmp_path / "run"))
     assert any(isinstance(sample, Sample) and sample.mask for sample in samples)
     train(recipe_for(tiny_policy_dir, parts, tmp_path / "run", steps=1))
+
+
+def test_balanced_classes_are_not_weighed_for_their_frequency_again(tmp_path, parts, tiny_policy_dir):
+    recipe = recipe_for(
+        tiny_policy_dir,
+        parts,
+        tmp_path / "run",
+        reward="focal",
+        class_factor="inverse_frequency",
+        balance_classes=True,
+        validation_fraction=0,
+    )
+    trainer = trainer_for(recipe, tmp_path)
+    assert trainer.class_factor.factors(["defect", "normal"]) == [1.0, 1.0]
+    assert len(trainer.train_dataset) == len(drawn_samples(training_samples(recipe)[0], recipe)) == 16
+
+
+def test_changed_labels_do_not_resume_an_old_run(tmp_path, tiny_policy_dir):
+    data = make_parts(tmp_path / "parts")
+    recipe = recipe_for(tiny_policy_dir, data, tmp_path / "run", save_steps=1, steps=1)
+    train(recipe)
+    good = tmp_path / "parts" / "square" / "good"
+    next(good.iterdir()).rename(tmp_path / "parts" / "square" / "defect" / "spot" / "relabelled.png")
+    with pytest.raises(LriadError, match="have changed since"):
+        train(recipe)
+
+
+def test_longer_run_goes_on(tmp_path, parts, tiny_policy_dir):
+    recipe = recipe_for(tiny_policy_dir, parts, tmp_path / "run", steps=None, epochs=0.5, validation_fraction=0)
+    train(recipe)
+    train(dataclasses.replace(recipe, epochs=1.0))
+    assert [line["step"] for line in metrics_of(tmp_path / "run") if "loss" in line] == [1, 2, 3, 4, 5, 6]
+
+
+def test_failed_start_does_not_claim_the_folder(tmp_path, parts, tiny_policy_dir):
+    broken = recipe_for(tiny_policy_dir, parts, tmp_path / "run", max_prompt_tokens=20, steps=1)
+    with pytest.raises(LriadError, match="max_prompt_tokens"):
+        train(broken)
+    train(dataclasses.replace(broken, max_prompt_tokens=1024))
+
+
+def test_validation_images_that_are_trained_on_are_refused(tmp_path, parts, tiny_policy_dir):
+    recipe = recipe_for(tiny_policy_dir, parts, tmp_path / "run", validation_data=parts)
+    with pytest.raises(LriadError, match="is trained on too"):
+        training_samples(recipe)

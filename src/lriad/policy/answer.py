@@ -68,7 +68,10 @@ def answer_slot(tokenizer: Any, before: str) -> AnswerSlot:
     What follows the letter is the same for both answers and is left out of the comparison.
     """
     ids = {
-        label: tokenizer(f"{before}<answer>{letter}</answer>", add_special_tokens=False)["input_ids"]
+        # A special token that the completion spells out is text: it must not become an image's place.
+        label: tokenizer(f"{before}<answer>{letter}</answer>", add_special_tokens=False, split_special_tokens=True)[
+            "input_ids"
+        ]
         for label, letter in ANSWERS.items()
     }
     a, b = ids["defect"], ids["normal"]

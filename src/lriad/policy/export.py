@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from lriad.errors import LriadError
-from lriad.policy.loading import load_policy
+from lriad.policy.loading import load_policy, resolve_source
+
+
+def _stored_dtype(name: str) -> str | None:
+    """The precision that the base was saved in, where its config says so."""
+    from transformers import AutoConfig
+
+    stored = AutoConfig.from_pretrained(resolve_source(name).base, trust_remote_code=False).dtype
+    return str(stored).removeprefix("torch.") if stored is not None else None
 
 
 def export_policy(name: str, directory: str | Path, *, dtype: str | None = None) -> Path:
@@ -16,7 +24,7 @@ def export_policy(name: str, directory: str | Path, *, dtype: str | None = None)
     Args:
         name: See `lriad.policy.load_policy`.
         directory: Where to write; it must not hold anything yet.
-        dtype: Of the written weights; None keeps what `load_policy` chooses.
+        dtype: Of the written weights; None keeps the base's own.
 
     Returns:
         The directory.
@@ -27,7 +35,7 @@ def export_policy(name: str, directory: str | Path, *, dtype: str | None = None)
     directory = Path(directory)
     if directory.exists() and any(directory.iterdir()):
         raise LriadError(f"{directory}: not empty; give a new folder for the export")
-    policy = load_policy(name, dtype=dtype)
+    policy = load_policy(name, dtype=dtype or _stored_dtype(name))
     model = policy.model
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()

@@ -30,10 +30,12 @@ class Source:
     Attributes:
         base: Local folder of the base model, or a hub id.
         adapter: Local folder of a PEFT adapter, None without one.
+        max_pixels: Bound on an image's pixels that the adapter was trained with; None where nothing says so.
     """
 
     base: str
     adapter: str | None = None
+    max_pixels: int | None = None
 
 
 def resolve_source(name: str, adapter: str | None = None) -> Source:
@@ -51,31 +53,40 @@ def resolve_source(name: str, adapter: str | None = None) -> Source:
         return Source(str(_EMBEDDED_FOLDER), adapter)
     folder = Path(name).expanduser()
     if not folder.exists():
-        looks_like_path = name.startswith((".", "/", "~")) or name.count("/") != 1
-        if looks_like_path:
+        if name.startswith((".", "/", "~")) or name.count("/") != 1:
             raise LriadError(
-                f"policy {name!r}: no such folder; give '{EMBEDDED}', a run folder, a model folder or a hub id "
-                "such as Qwen/Qwen2-VL-2B-Instruct"
+                f"policy {name!r}: no such folder; give '{EMBEDDED}', a run folder, a model folder or a hub id such as "
+                "Qwen/Qwen2-VL-2B-Instruct"
             )
         return Source(name, adapter)
     if (folder / "config.yaml").is_file():
         if not (folder / "adapter" / "adapter_config.json").is_file():
-            raise LriadError(f"policy {name!r}: this run holds no adapter/ yet; finish it with lriad train, or wait")
-        config = yaml.safe_load((folder / "config.yaml").read_text())
-        base = resolve_source(str(config["policy"]))
-        if base.adapter and base.adapter != adapter:
             raise LriadError(
-                f"policy {name!r}: its base is a run with an adapter of its own; lriad export that run first"
+                f"policy {name!r}: no adapter/ in this run yet; run the same lriad train again to finish it"
             )
-        return Source(base.base, adapter or str(folder / "adapter"))
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        return _on_base(name, str(config["policy"]), folder / "adapter", adapter, config.get("max_pixels"))
     if (folder / "adapter_config.json").is_file():
-        base_name = json.loads((folder / "adapter_config.json").read_text()).get("base_model_name_or_path")
-        if not base_name:
-            raise LriadError(f"policy {name!r}: adapter_config.json names no base model; give the base as --policy")
-        return Source(resolve_source(str(base_name)).base, str(folder))
+        settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        base = settings.get("base_model_name_or_path")
+        if not base:
+            raise LriadError(f"policy {name!r}: adapter_config.json names no base model; put its name or folder there")
+        return _on_base(name, str(base), folder, adapter, None)
     if not (folder / "config.json").is_file():
-        raise LriadError(f"policy {name!r}: no config.json, config.yaml or adapter_config.json in this folder")
+        raise LriadError(
+            f"policy {name!r}: no config.json, config.yaml or adapter_config.json there; give a model or run folder"
+        )
     return Source(str(folder), adapter)
+
+
+def _on_base(name: str, base: str, own: Path, other: str | None, max_pixels: int | None) -> Source:
+    """An adapter on its base, of which neither may hide a second adapter."""
+    if other is not None:
+        raise LriadError(f"policy {name!r}: has an adapter of its own; give its base with the other adapter")
+    source = resolve_source(base)
+    if source.adapter:
+        raise LriadError(f"policy {name!r}: its base {base!r} has an adapter too; lriad export the base first")
+    return Source(source.base, str(own), max_pixels)
 
 
 def weight_files(base: str) -> list[Path]:
@@ -84,7 +95,8 @@ def weight_files(base: str) -> list[Path]:
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
 
-        folder = Path(snapshot_download(base, allow_patterns=["*.safetensors"], local_files_only=True))
+        # In the hub's cache, put there by loading the model.
+        folder = Path(snapshot_download(base, allow_patterns=["model*.safetensors"], local_files_only=True))
     return sorted(folder.glob("*.safetensors"))
 
 
@@ -113,18 +125,21 @@ def load_policy(
         dtype: `float32`, `bfloat16` or `float16`; None or `auto` takes bfloat16 where a GPU has it, float32 else.
         attention: `sdpa`, `flash_attention_2` or `eager`; None or `auto` takes FlashAttention 2 where it is installed
             and the device is a GPU, SDPA else.
-        max_pixels: Bound on an image's pixels, for processors of the Qwen-VL kind; None takes the paper's 401,408.
+        max_pixels: Bound on an image's pixels, for processors of the Qwen-VL kind; None takes what a run was
+            trained with, else the paper's 401,408.
 
     Raises:
         LriadError: The policy cannot be found or loaded.
     """
-    logging.getLogger("transformers.image_processing_auto").setLevel(logging.ERROR)
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
     source = resolve_source(name, adapter)
     if source.adapter and not (Path(source.adapter) / "adapter_model.safetensors").is_file():
         raise LriadError(f"adapter {source.adapter!r}: no adapter_model.safetensors there; only safetensors are loaded")
     device = device or default_device()
-    model, processor = _load_base(source.base, name, device, _dtype(dtype, device), _attention(attention, device))
-    set_max_pixels(processor, max_pixels or MAX_PIXELS)
+    model, processor = _load_base(source.base, name, device, _dtype(dtype, device), attention)
+    set_max_pixels(processor, max_pixels or source.max_pixels or MAX_PIXELS)
     adapter_weights = None
     if source.adapter:
         from peft import PeftModel
@@ -145,24 +160,46 @@ def load_policy(
     )
 
 
-def _load_base(base: str, name: str, device: str, dtype: torch.dtype, attention: str) -> tuple[Any, Any]:
+def _load_base(base: str, name: str, device: str, dtype: torch.dtype, attention: str | None) -> tuple[Any, Any]:
     from safetensors import SafetensorError
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     if Path(base).is_dir() and not weight_files(base):
         raise LriadError(f"policy {name!r}: no *.safetensors in {base}; only safetensors are loaded, convert it first")
+    settings: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "trust_remote_code": False}
     try:
+        if not Path(base).is_dir() and _is_hub_adapter(base):
+            raise LriadError(f"policy {name!r}: is an adapter on the hub; download it and give its folder")
         processor = AutoProcessor.from_pretrained(base, trust_remote_code=False)
-        model: Any = AutoModelForImageTextToText.from_pretrained(
-            base, dtype=dtype, attn_implementation=attention, use_safetensors=True, trust_remote_code=False
-        )
+        model = _with_attention(AutoModelForImageTextToText, base, attention, dtype, settings)
         model.to(device)
     except (ValueError, OSError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
-        raise LriadError(f"policy {name!r} cannot be loaded: {_line(error)}") from error
+        hint = "" if Path(base).is_dir() else " (no such folder here; taken for a hub id)"
+        raise LriadError(f"policy {name!r} cannot be loaded{hint}: {_line(error)}") from error
     if getattr(processor, "tokenizer", None) is None or getattr(processor, "chat_template", None) is None:
         raise LriadError(f"policy {name!r}: its processor has no tokenizer or no chat template; use an instruct model")
     model.eval()
     return model, processor
+
+
+def _is_hub_adapter(base: str) -> bool:
+    """Whether a hub id is a PEFT adapter: transformers would load its weights unasked, pickled ones too."""
+    from transformers.utils import find_adapter_config_file
+
+    return find_adapter_config_file(base) is not None
+
+
+def _with_attention(model_class: Any, base: str, attention: str | None, dtype: torch.dtype, settings: dict) -> Any:
+    """The model with the attention that was asked for; without a wish, with the fastest that it supports."""
+    if attention not in (None, "auto"):
+        return model_class.from_pretrained(base, attn_implementation=attention, **settings)
+    if torch.cuda.is_available() and importlib.util.find_spec("flash_attn") and dtype != torch.float32:
+        try:
+            return model_class.from_pretrained(base, attn_implementation="flash_attention_2", **settings)
+        except ValueError as error:
+            # A part of the model, such as a timm tower, has no FlashAttention 2.
+            logging.getLogger(__name__).info("%s: %s; using SDPA", base, _line(error))
+    return model_class.from_pretrained(base, attn_implementation="sdpa", **settings)
 
 
 def set_max_pixels(processor: Any, max_pixels: int) -> None:
@@ -179,14 +216,8 @@ def _dtype(dtype: str | None, device: str) -> torch.dtype:
         if dtype not in _DTYPES:
             raise LriadError(f"dtype {dtype!r}: expected auto, {', '.join(_DTYPES)}")
         return _DTYPES[dtype]
-    return torch.bfloat16 if device.startswith("cuda") and torch.cuda.is_bf16_supported() else torch.float32
-
-
-def _attention(attention: str | None, device: str) -> str:
-    if attention not in (None, "auto"):
-        return attention
-    installed = importlib.util.find_spec("flash_attn") is not None
-    return "flash_attention_2" if installed and device.startswith("cuda") else "sdpa"
+    in_hardware = device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if in_hardware else torch.float32
 
 
 def _line(error: Exception) -> str:

@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 from PIL import Image
+from transformers import GenerationConfig
 
+from lriad.errors import LriadError
 from lriad.policy.answer import (
     FAST_PREFIX,
     AnswerProbability,
@@ -53,6 +55,8 @@ class Policy:
         self.processor = processor
         self.tokenizer = processor.tokenizer
         self.tokenizer.padding_side = "left"
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
         self.name = name
         self.source = source
         self._weights = tuple(weights)
@@ -84,6 +88,11 @@ class Policy:
     def prompt_text(self, object_name: str) -> str:
         """The whole conversation up to the completion, as the model's own chat template writes it."""
         if object_name not in self._prompts:
+            for token in self.tokenizer.get_added_vocab():
+                if token in object_name:
+                    raise LriadError(
+                        f"object name {object_name!r}: holds {token!r}, which steers the model; leave it out"
+                    )
             self._prompts[object_name] = self.processor.apply_chat_template(
                 build_messages(object_name), add_generation_prompt=True, tokenize=False
             )
@@ -93,8 +102,18 @@ class Policy:
         """The processor's batch for N prompts: `input_ids` and `attention_mask` of shape (N, L), padded on the left,
         and the image tensors of the architecture."""
         texts = [self.prompt_text(name) for name in object_names]
-        batch = self.processor(images=[[image] for image in images], text=texts, padding=True, return_tensors="pt")
+        try:
+            batch = self.processor(images=[[image] for image in images], text=texts, padding=True, return_tensors="pt")
+        except ValueError as error:
+            # Such as an image 200 times as long as wide.
+            raise LriadError(f"{self.name} cannot take this image: {str(error).splitlines()[0]}; crop it") from error
         return dict(batch.to(self.device))
+
+    def _end_tokens(self) -> list[int]:
+        """What ends a completion: the model's end tokens and the tokenizer's."""
+        own = self.base.generation_config.eos_token_id
+        tokens = own if isinstance(own, list) else [own]
+        return sorted({token for token in (*tokens, self.tokenizer.eos_token_id) if token is not None})
 
     @torch.inference_mode()
     def generate(
@@ -111,15 +130,15 @@ class Policy:
             N completions, without special tokens.
         """
         batch = self.encode(images, object_names)
-        ids = self.model.generate(
-            **batch,
+        # Not the model's own settings: a repetition penalty, as Qwen2.5-VL ships one, would punish the answer for
+        # standing in the prompt, and the policy that is trained samples without it.
+        settings = GenerationConfig(
             max_new_tokens=max_new_tokens,
             do_sample=False,
-            temperature=None,
-            top_p=None,
-            top_k=None,
+            eos_token_id=self._end_tokens(),
             pad_token_id=self.tokenizer.pad_token_id,
         )
+        ids = self.model.generate(**batch, generation_config=settings)
         return self.tokenizer.batch_decode(ids[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
 
     @torch.inference_mode()

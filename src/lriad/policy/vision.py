@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import wraps
@@ -10,19 +11,27 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import ModelOutput
 
 CACHE_BYTES = 2 * 1024**3
 
 
-def vision_modules(model: nn.Module) -> list[nn.Module]:
-    """The parts of a vision-language model that no adapter may touch: tower, and projector where there is one.
+VISION_NAMES = (
+    "vision_tower",
+    "visual",
+    "vision_model",
+    "vision_encoder",
+    "vision_backbone",
+    "multi_modal_projector",
+    "connector",
+)
+"""What transformers calls the parts that see: towers, and the projectors behind them."""
 
-    Found by the names that transformers gives them.
-    """
-    names = ("vision_tower", "visual", "vision_model", "multi_modal_projector", "connector", "image_newline")
-    found = [m for name, m in model.named_modules() if name.rsplit(".", 1)[-1] in names]
-    return found
+
+def vision_modules(model: nn.Module) -> list[nn.Module]:
+    """The parts of a vision-language model that no adapter may touch, found by `VISION_NAMES`; maybe none."""
+    return [module for name, module in model.named_modules() if name.rsplit(".", 1)[-1] in VISION_NAMES]
 
 
 def freeze_vision(model: nn.Module) -> None:
@@ -77,30 +86,35 @@ class VisionFeatureCache:
         self.active = original is not None
         if original is not None:
             self._original = original
+            self._dtype = next(model.parameters()).dtype
 
             @wraps(original)
-            def get_image_features(pixel_values: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-                return self._features(pixel_values, *args, **kwargs)
+            def get_image_features(*args: Any, **kwargs: Any) -> Any:
+                return self._features(*args, **kwargs)
 
             base.get_image_features = get_image_features
 
-    def _features(self, pixel_values: torch.Tensor, image_grid_thw: Any = None, **kwargs: Any) -> Any:
-        if image_grid_thw is not None:
-            # Qwen-VL: rows are patches, `image_grid_thw` (N, 3) says how many belong to each image.
-            images = torch.split(pixel_values, image_grid_thw.prod(-1).tolist())
-            extras = [{"image_grid_thw": grid[None]} for grid in image_grid_thw]
-        else:
-            images = torch.split(pixel_values, 1)
-            extras = [{} for _ in images]
-        if any(value is not None and key != "return_dict" for key, value in kwargs.items()):
-            # An architecture that needs more than pixels and grids: its own code, uncached.
-            if image_grid_thw is not None:
-                kwargs["image_grid_thw"] = image_grid_thw
-            return self._original(pixel_values, **kwargs)
-        return _merge([self._one(image, extra) for image, extra in zip(images, extras, strict=True)])
+    def _features(self, *args: Any, **kwargs: Any) -> Any:
+        given = inspect.signature(self._original).bind(*args, **kwargs).arguments
+        given = {**given.pop("kwargs", {}), **given}
+        needed = {name for name, value in given.items() if value is not None}
+        if not needed <= {"pixel_values", "image_grid_thw", "return_dict"} or is_deepspeed_zero3_enabled():
+            # An architecture that needs more than pixels and grids (tiles, masks); or ZeRO-3, where a miss on one
+            # process alone would gather the tower's shards without the others.
+            return self._original(*args, **kwargs)
+        pixels, grids = given["pixel_values"], given.get("image_grid_thw")
+        if grids is None:
+            return _merge([self._one(image, {}) for image in torch.split(pixels, 1)])
+        # Qwen-VL: rows are patches, `image_grid_thw` (N, 3) says how many belong to each image.
+        images = torch.split(pixels, grids.prod(-1).tolist())
+        return _merge(
+            [self._one(image, {"image_grid_thw": grid[None]}) for image, grid in zip(images, grids, strict=True)]
+        )
 
     def _one(self, pixels: torch.Tensor, extra: dict[str, torch.Tensor]) -> Any:
-        key = hashlib.blake2b(pixels.detach().float().cpu().numpy().tobytes(), digest_size=16)
+        # In the tower's own precision: callers differ in the one they pass.
+        rounded = pixels.detach().to(self._dtype).float().cpu()
+        key = hashlib.blake2b(rounded.numpy().tobytes(), digest_size=16)
         key.update(repr([tuple(pixels.shape), *(v.tolist() for v in extra.values())]).encode())
         digest = key.digest()
         if digest in self._entries:

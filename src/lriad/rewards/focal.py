@@ -130,6 +130,7 @@ def check_not_cancelling(
     reading: str = "signed",
     gamma: float = 2.0,
     class_factor: str = "none",
+    prompts_per_step: int = 2,
 ) -> None:
     """Refuse a configuration of the `paper` mode in which the focal weight, or a part of it, has no effect.
 
@@ -139,7 +140,8 @@ def check_not_cancelling(
     not. And with gamma = 0 the ungated reading is one constant for all of a prompt's completions: no
     advantage is left at all.
 
-    The modes `focal` (weighs after normalisation) and `accuracy` (no weight) cannot cancel.
+    The mode `focal` weighs after the normalisation and brings the weights to mean 1 over the update: with one prompt
+    an update, its weight is always 1. The mode `accuracy` has no weight.
 
     Args:
         reward: `focal`, `paper` or `accuracy`.
@@ -147,10 +149,16 @@ def check_not_cancelling(
         reading: Reading of Eq. 4.
         gamma: Focus of Eq. 4.
         class_factor: `none`, `inverse_frequency` or `dynamic`.
+        prompts_per_step: Prompts of one update.
 
     Raises:
         LriadError: The weight cancels; the line says why and names the way out.
     """
+    if reward == "focal" and prompts_per_step == 1:
+        raise LriadError(
+            "reward is 'focal' with prompts_per_step 1: the weights are brought to mean 1 over the update, so a single "
+            "prompt's is always 1; use prompts_per_step 2 or more, or reward 'accuracy'"
+        )
     if reward != "paper":
         return
     if reading == "ungated" and gamma == 0:

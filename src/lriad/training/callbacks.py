@@ -26,9 +26,16 @@ def complete_checkpoints(folder: Path) -> list[Path]:
 
 
 class CheckpointState(TrainerCallback):
-    """Completes each checkpoint with the state that is ours: the class factor."""
+    """Completes each checkpoint with the state that is ours: the class factor, and what the run is made of.
 
-    def __init__(self) -> None:
+    Args:
+        data: Fingerprint of the training set.
+        policy_sha256: Hash of the base model.
+    """
+
+    def __init__(self, data: str, policy_sha256: str) -> None:
+        self.data = data
+        self.policy_sha256 = policy_sha256
         self.trainer: Any = None
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -37,7 +44,8 @@ class CheckpointState(TrainerCallback):
         file = Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE
         content = {
             "step": state.global_step,
-            "max_steps": state.max_steps,
+            "data": self.data,
+            "policy_sha256": self.policy_sha256,
             "class_factor": self.trainer.class_factor.state_dict(),
         }
         partial = file.with_suffix(".part")
@@ -282,7 +290,7 @@ class CollapseWarnings(TrainerCallback):
         if logs.get("validation/unparsable_rate", 0) > 0.5:
             found.append(("answers", "validation: over half of the answers cannot be read; lower learning_rate"))
         recall, false_positives = logs.get("validation/recall"), logs.get("validation/false_positive_rate")
-        if recall is not None and false_positives is not None and logs["validation/unparsable_rate"] == 0:
+        if recall is not None and false_positives is not None and logs["validation/unparsable_rate"] < 0.5:
             if recall == 0 and false_positives == 0:
                 found.append(
                     (

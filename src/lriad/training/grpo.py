@@ -25,11 +25,12 @@ from lriad.data.image import open_image
 from lriad.errors import LriadError
 from lriad.policy import Policy
 from lriad.policy.answer import text_before_answer
-from lriad.policy.vision import vision_modules
+from lriad.policy.vision import VISION_NAMES, vision_modules
 from lriad.prompt import build_prompt
 from lriad.rewards import ClassFactor, FocalReward, accuracy_reward, class_name, format_reward
 from lriad.training.advantages import focal_advantages, focal_weights, paper_advantages
 from lriad.training.recipe import Recipe, deepspeed_config
+from lriad.training.sampling import drawn_samples
 
 
 class GRPOTrainer(TRLGRPOTrainer):
@@ -48,7 +49,6 @@ class GRPOTrainer(TRLGRPOTrainer):
 
     model: Any
     num_generations: int
-    num_generations_eval: int
 
     def __init__(
         self,
@@ -60,7 +60,9 @@ class GRPOTrainer(TRLGRPOTrainer):
     ) -> None:
         self.policy = policy
         self.recipe = recipe
-        self.class_factor = ClassFactor.from_samples(samples, recipe.class_factor, recipe.class_factor_by)
+        # Frequencies as they are drawn: balanced classes have no rare one left.
+        drawn = drawn_samples(samples, recipe)
+        self.class_factor = ClassFactor.from_samples(drawn, recipe.class_factor, recipe.class_factor_by)
         if recipe.reward == "paper":
             answer_reward: Any = FocalReward(gamma=recipe.gamma, alpha=recipe.alpha, reading=recipe.paper_reading)
         else:
@@ -71,7 +73,7 @@ class GRPOTrainer(TRLGRPOTrainer):
             model=policy.model,
             reward_funcs=rewards,
             args=args,
-            train_dataset=training_dataset(samples, recipe),
+            train_dataset=training_dataset(drawn, recipe),
             processing_class=policy.processor,
             peft_config=lora_config(recipe),
             callbacks=list(callbacks),
@@ -111,21 +113,19 @@ class GRPOTrainer(TRLGRPOTrainer):
         accuracy = accuracy_reward(prompts, completions, label=[row["label"] for row in inputs])
         self._accuracy = gather(torch.tensor(accuracy, device=p_defect.device))
         self._rewards = rewards
-        if self.model.training:
-            self._update_class_factor(inputs, accuracy)
+        self._update_class_factor(inputs, accuracy)
         return rewards
 
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)
-        group_size = self.num_generations if self.model.training else self.num_generations_eval
-        advantages = self._advantages(group_size).flatten()
+        advantages = self._advantages().flatten()
         start = self.accelerator.process_index * len(inputs)
         output["advantages"] = advantages[start : start + len(inputs)]
         return output
 
-    def _advantages(self, group_size: int) -> torch.Tensor:
+    def _advantages(self) -> torch.Tensor:
         """Advantages (P, G) of all processes' completions, from what `_calculate_rewards` gathered."""
-        recipe = self.recipe
+        recipe, group_size = self.recipe, self.num_generations
         format_PG, answer_PG = self._rewards.view(-1, group_size, 2).unbind(-1)
         accuracy_PG, p_PG = self._accuracy.view(-1, group_size), self._p_correct.view(-1, group_size)
         is_defect_P = self._is_defect.view(-1, group_size)[:, 0]
@@ -161,7 +161,7 @@ class GRPOTrainer(TRLGRPOTrainer):
         p_PG: torch.Tensor,
         is_defect_P: torch.Tensor,
     ) -> None:
-        metrics = self._metrics["train" if self.model.training else "eval"]
+        metrics = self._metrics["train"]
         metrics["accuracy"].append(accuracy_PG.mean().item())
         for name, chosen in (("defect", is_defect_P), ("normal", ~is_defect_P)):
             if chosen.any():
@@ -224,9 +224,6 @@ class EpochSampler(Sampler):
 
 def training_dataset(samples: Sequence[Sample], recipe: Recipe) -> Dataset:
     """TRL's data set over the samples: images are opened when they are asked for, one after the other."""
-    indices = list(range(len(samples)))
-    if recipe.balance_classes:
-        indices = balanced_indices([sample.label for sample in samples])
     # TRL asks for each image once a completion.
     cached_open = lru_cache(maxsize=2 * recipe.prompts_per_step)(open_image)
 
@@ -240,15 +237,7 @@ def training_dataset(samples: Sequence[Sample], recipe: Recipe) -> Dataset:
             "class_name": [class_name(sample, recipe.class_factor_by) for sample in chosen],
         }
 
-    return Dataset.from_dict({"index": indices}).with_transform(rows)
-
-
-def balanced_indices(labels: Sequence[str]) -> list[int]:
-    """Indices in which both labels are equally frequent: the rarer label's images come several times."""
-    defects = [i for i, label in enumerate(labels) if label == "defect"]
-    normals = [i for i, label in enumerate(labels) if label != "defect"]
-    longest = max(len(defects), len(normals))
-    return [side[i % len(side)] for i in range(longest) for side in (normals, defects) if side]
+    return Dataset.from_dict({"index": list(range(len(samples)))}).with_transform(rows)
 
 
 def lora_config(recipe: Recipe) -> LoraConfig:
@@ -258,37 +247,43 @@ def lora_config(recipe: Recipe) -> LoraConfig:
         lora_alpha=recipe.lora_alpha,
         lora_dropout=recipe.lora_dropout,
         target_modules=list(recipe.lora_targets),
-        exclude_modules=r".*\b(vision_tower|visual|vision_model|vision_encoder|multi_modal_projector|connector)\b.*",
+        exclude_modules=rf".*\b({'|'.join(VISION_NAMES)})\b.*",
         task_type="CAUSAL_LM",
     )
 
 
 def check_targets(model: Any, targets: Sequence[str]) -> None:
-    """Make sure that every target is the name of a layer, so that none is misspelt unnoticed.
+    """Make sure that every target is a layer of the language model, and that it is known which part sees.
 
     Raises:
-        LriadError: A target matches nothing.
+        LriadError: A target matches nothing, or only layers that see; or no vision module is found.
     """
-    names = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
+    vision = vision_modules(model)
+    if not vision:
+        raise LriadError(
+            f"{type(model).__name__}: no module is named as a vision tower is ({', '.join(VISION_NAMES)}), so none "
+            "can be kept frozen; train another policy"
+        )
+    seeing = {id(layer) for module in vision for layer in module.modules()}
+    names = {name.rsplit(".", 1)[-1] for name, layer in model.named_modules() if id(layer) not in seeing}
     for target in targets:
         if target.rsplit(".", 1)[-1] not in names:
             raise LriadError(
-                f"lora_targets: {target!r} is no layer of this policy; name some, such as [q_proj, v_proj]"
+                f"lora_targets: {target!r} is no layer of this policy's language model; name layers of it, such as "
+                "[q_proj, v_proj]"
             )
 
 
 def check_adapter(model: Any) -> None:
-    """Make sure that only LoRA weights outside the vision modules are trained.
+    """Make sure that LoRA weights outside the vision modules are trained and nothing else.
 
     Raises:
-        LriadError: A trained weight lies elsewhere, or there is none.
+        RuntimeError: Something else is.
     """
-    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     vision = {id(parameter) for module in vision_modules(model) for parameter in module.parameters()}
-    wrong = [name for name, parameter in trained.items() if "lora_" not in name or id(parameter) in vision]
-    if wrong or not trained:
-        found = f"would train {wrong[0]}" if wrong else "match layers of the vision tower only"
-        raise LriadError(f"lora_targets {found}; name layers of the language model, such as [q_proj, v_proj]")
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and ("lora_" not in name or id(parameter) in vision):
+            raise RuntimeError(f"{name} would be trained")
 
 
 def grpo_config(recipe: Recipe, output_dir: str, *, world_size: int, use_cpu: bool, bf16: bool) -> GRPOConfig:

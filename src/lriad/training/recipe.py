@@ -216,6 +216,7 @@ class Recipe:
             reading=self.paper_reading,
             gamma=self.gamma,
             class_factor=self.class_factor,
+            prompts_per_step=self.prompts_per_step,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -250,8 +251,8 @@ _ELSEWHERE = {
     "per_device_train_batch_size": "completions_per_device",
 }
 """What other trainers call a setting: read only to name ours where a key is unknown."""
-_MAY_DIFFER = {"output", "steps", "epochs", "report_to"}
-"""What may be changed when a run is resumed: where it stands, how long it goes, and who is told."""
+_MAY_DIFFER = {"output", "steps", "epochs", "report_to", "save_steps", "eval_steps", "logging_steps"}
+"""What may be changed when a run is resumed: where it stands, how long it goes, and who is told when."""
 
 
 def shipped_recipes() -> list[str]:
@@ -307,7 +308,7 @@ def save_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
 def recipe_differences(before: Recipe, now: Recipe) -> list[str]:
     """What keeps `now` from resuming a run of `before`: one text a setting (`gamma: 2.0 -> 1.0`), or none.
 
-    `output`, `steps`, `epochs` and `report_to` may differ.
+    `output`, `steps`, `epochs`, `report_to` and the intervals of saving, validating and logging may differ.
     """
     old, new = before.to_dict(), now.to_dict()
     return [f"{name}: {old[name]} -> {new[name]}" for name in old if name not in _MAY_DIFFER and old[name] != new[name]]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import importlib.util
 import json
+import math
 import os
 import shutil
 import sys
@@ -17,6 +20,7 @@ from lriad.data import Sample, load_dataset
 from lriad.data.split import split_by_group
 from lriad.errors import LriadError
 from lriad.training.recipe import Recipe, load_recipe, recipe_differences, save_recipe
+from lriad.training.sampling import drawn_samples
 
 
 def train(recipe: Recipe | str, overrides: Sequence[str] = ()) -> Path:
@@ -59,7 +63,6 @@ def _is_full_disk(error: Exception) -> bool:
 
 def _train(recipe: Recipe, run: Path) -> Path:
     samples, validation = training_samples(recipe)
-    _claim(recipe, run)
 
     # Heavy imports behind all that can go wrong quickly.
     from accelerate import PartialState
@@ -72,23 +75,48 @@ def _train(recipe: Recipe, run: Path) -> Path:
             f"policy {recipe.policy!r} has an adapter already; lriad export it first, then train the export"
         )
     process = PartialState()
+    _check_launch(recipe, process)
     checkpoints = run / "checkpoints"
     done = callbacks.complete_checkpoints(checkpoints)
-    if not (done and _is_finished(done[-1], recipe)):
-        _fit(recipe, run, samples, validation, done[-1] if done else None, process)
+    if process.is_main_process:
+        _claim(recipe, run, started=bool(done))
+    process.wait_for_everyone()
+    saved = json.loads((done[-1] / callbacks.COMPLETE).read_text()) if done else None
+    if saved and saved["data"] != data_fingerprint(samples):
+        raise LriadError(f"{run}: the images or labels of {recipe.data} have changed since; give another output=FOLDER")
+    if saved is None or saved["step"] < _updates(recipe, samples):
+        _fit(recipe, run, samples, validation, done[-1] if done else None, saved, process)
     if process.is_main_process:
         _keep_adapter(callbacks.complete_checkpoints(checkpoints)[-1], recipe, run)
     process.wait_for_everyone()
     return run
 
 
-def _is_finished(checkpoint: Path, recipe: Recipe) -> bool:
-    """Whether the checkpoint is the run's last one: Trainer would take one step more than asked for."""
-    from lriad.training import callbacks
+def _updates(recipe: Recipe, samples: Sequence[Sample]) -> int:
+    """How many updates the whole run has, as Trainer counts them: a last, incomplete batch is dropped."""
+    if recipe.steps is not None:
+        return recipe.steps
+    return math.ceil(recipe.epochs * (len(drawn_samples(samples, recipe)) // recipe.prompts_per_step))
 
-    saved = json.loads((checkpoint / callbacks.COMPLETE).read_text())
-    wanted = recipe.steps if recipe.steps is not None else saved["max_steps"]
-    return saved["step"] >= min(wanted, saved["max_steps"]) and wanted <= saved["max_steps"]
+
+def _check_launch(recipe: Recipe, process: Any) -> None:
+    """Say before anything is loaded what Trainer would fail with later."""
+    import torch
+
+    devices = torch.cuda.device_count()
+    if devices > 1 and process.num_processes == 1:
+        raise LriadError(
+            f"{devices} GPUs are visible to one process; start with accelerate launch --num_processes {devices} "
+            "-m lriad train …, or show it one: CUDA_VISIBLE_DEVICES=0 lriad train …"
+        )
+    for setting, wanted, package in (
+        ("deepspeed", recipe.deepspeed is not None, "deepspeed"),
+        ("attention", recipe.attention == "flash_attention_2", "flash_attn"),
+    ):
+        if wanted and importlib.util.find_spec(package) is None:
+            value = getattr(recipe, setting)
+            other = "null" if setting == "deepspeed" else "auto"
+            raise LriadError(f"{setting}={value} needs the package {package}: install it, or set {setting}={other}")
 
 
 def _fit(
@@ -97,17 +125,17 @@ def _fit(
     samples: Sequence[Sample],
     validation: Sequence[Sample],
     resume: Path | None,
+    saved: dict[str, Any] | None,
     process: Any,
 ) -> None:
     """Train from the start or from a checkpoint, to the last checkpoint."""
+    from transformers.integrations import is_deepspeed_zero3_enabled
     from transformers.trainer_callback import PrinterCallback
-    from transformers.utils import logging as transformers_logging
 
     from lriad.policy import load_policy
     from lriad.training import callbacks
     from lriad.training.grpo import GRPOTrainer, grpo_config
 
-    transformers_logging.disable_progress_bar()
     policy = load_policy(
         recipe.policy,
         device=str(process.device),
@@ -115,21 +143,22 @@ def _fit(
         attention=recipe.attention,
         max_pixels=recipe.max_pixels,
     )
+    if saved and saved["policy_sha256"] != policy.policy_sha256:
+        raise LriadError(f"{run}: the weights of {recipe.policy!r} have changed since; give another output=FOLDER")
     before = vision_fingerprint(policy.base)
-    bf16 = next(policy.model.parameters()).dtype.itemsize == 2
-    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(run / "tensorboard"))
+    # Read by Transformers' callback; every run has its own folder, also where one process trains several.
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(run / "tensorboard")
     args = grpo_config(
         recipe,
         str(run / "checkpoints"),
         world_size=process.num_processes,
         use_cpu=process.device.type == "cpu",
-        bf16=bf16,
+        bf16=next(policy.model.parameters()).dtype.itemsize == 2,
     )
     metrics = run / "metrics.jsonl"
-    saved = json.loads((resume / callbacks.COMPLETE).read_text()) if resume else None
     if process.is_main_process:
         callbacks.truncate_metrics(metrics, saved["step"] if saved else 0)
-    state = callbacks.CheckpointState()
+    state = callbacks.CheckpointState(data_fingerprint(samples), policy.policy_sha256)
     validate = callbacks.Validation(
         policy,
         validation,
@@ -156,7 +185,8 @@ def _fit(
         trainer.class_factor.load_state_dict(saved["class_factor"])
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
 
-    if vision_fingerprint(policy.base) != before:
+    # Under ZeRO-3 each process holds a shard; `check_adapter` has seen that none of it is trained.
+    if not is_deepspeed_zero3_enabled() and vision_fingerprint(policy.base) != before:
         raise RuntimeError("the frozen vision tower has changed during training")
 
 
@@ -164,28 +194,45 @@ def training_samples(recipe: Recipe) -> tuple[list[Sample], list[Sample]]:
     """The labelled samples to train on and those to validate on; no group falls on both sides.
 
     Raises:
-        LriadError: No labelled images, or one class only.
+        LriadError: No labelled images, one class only, fewer than an update needs, or an image on both sides.
     """
     data = load_dataset(recipe.data, split=recipe.split, categories=recipe.categories)
     samples = [sample for sample in data if sample.label != "unknown"]
+    validation: list[Sample] = []
+    if recipe.validation_data:
+        validation = [s for s in load_dataset(recipe.validation_data) if s.label != "unknown"]
+        if len(validation) > recipe.validation_images:
+            _, validation = split_by_group(validation, recipe.validation_images / len(validation), recipe.seed)
+        shared = {sample.image for sample in samples} & {sample.image for sample in validation}
+        if shared:
+            raise LriadError(f"validation_data: {min(shared)} is trained on too; give images that are not in data")
+    elif recipe.validation_fraction > 0 and samples:
+        fraction = min(recipe.validation_fraction, recipe.validation_images / len(samples))
+        samples, validation = split_by_group(samples, fraction, recipe.seed)
     labels = {sample.label for sample in samples}
     if labels != {"defect", "normal"}:
         only = f"only {labels.pop()} images" if labels else "no labelled images"
         raise LriadError(f"data {recipe.data!r}: {only}; training needs both normal and defective ones")
-    validation: list[Sample] = []
-    if recipe.validation_data:
-        validation = [s for s in load_dataset(recipe.validation_data) if s.label != "unknown"]
-    elif recipe.validation_fraction > 0:
-        samples, validation = split_by_group(samples, recipe.validation_fraction, recipe.seed)
-    if len(validation) > recipe.validation_images:
-        _, validation = split_by_group(validation, recipe.validation_images / len(validation), recipe.seed)
+    if len(samples) < recipe.prompts_per_step:
+        raise LriadError(
+            f"data {recipe.data!r}: {len(samples)} images to train on, fewer than prompts_per_step="
+            f"{recipe.prompts_per_step}; add images or lower it"
+        )
     return samples, validation
 
 
-def _claim(recipe: Recipe, run: Path) -> None:
-    """Make the run folder, or check that what is there is this run."""
+def data_fingerprint(samples: Sequence[Sample]) -> str:
+    """Hash of the ids and labels that a run is trained on, in their order."""
+    digest = hashlib.blake2b(digest_size=16)
+    for sample in samples:
+        digest.update(f"{sample.id}\0{sample.label}\0".encode())
+    return digest.hexdigest()
+
+
+def _claim(recipe: Recipe, run: Path, *, started: bool) -> None:
+    """Make the run folder, or check that what was trained in it so far is this run."""
     config = run / "config.yaml"
-    if config.exists():
+    if config.exists() and started:
         differences = recipe_differences(load_recipe(str(config)), recipe)
         if differences:
             raise LriadError(
@@ -197,8 +244,6 @@ def _claim(recipe: Recipe, run: Path) -> None:
 
 def vision_fingerprint(model: Any) -> str:
     """Hash of every parameter and buffer of the vision modules."""
-    import hashlib
-
     import torch
 
     from lriad.policy.vision import vision_modules

@@ -1,0 +1,58 @@
+"""The policy in the package, on procedural parts of categories that it has never seen."""
+
+import pytest
+from PIL import Image
+
+from lriad import Inspector
+from lriad.data.synthetic import FAMILIES, defect_kinds, render
+from lriad.policy import load_policy
+from lriad.policy.loading import resolve_source
+from lriad.verdict import follows_format, parse_label
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return load_policy("embedded", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """Two sound and two defective parts of some categories: (image, object name, whether it is defective)."""
+    found = []
+    for family in ("objects", "textures"):
+        for name in list(FAMILIES[family].categories)[::3]:
+            for seed in range(4):
+                kind = defect_kinds(name)[seed] if seed % 2 else None
+                image = Image.fromarray(render(name, 9000 + seed, 0, kind).image)
+                found.append((image, name.replace("_", " "), kind is not None))
+    return found
+
+
+def test_answers_follow_the_format_and_beat_chance_by_far(policy, parts):
+    images, names, truth = zip(*parts, strict=True)
+    texts = policy.generate(images, names, max_new_tokens=64)
+    assert sum(map(follows_format, texts)) >= 0.9 * len(texts)
+    labels = [parse_label(text) for text in texts]
+    right = {True: [], False: []}
+    for label, is_defect in zip(labels, truth, strict=True):
+        right[is_defect].append(label == ("defect" if is_defect else "normal"))
+    balanced = sum(sum(values) / len(values) for values in right.values()) / 2
+    assert balanced >= 0.65, "docs/results.md measures it on more images"
+
+
+def test_five_lines_of_python(tmp_path, parts):
+    image, name, _ = parts[0]
+    image.save(tmp_path / "part.jpg")
+    verdict = Inspector("embedded").inspect(tmp_path / "part.jpg", object_name=name)
+    assert verdict.label in ("defect", "normal", "unparsable")
+    assert 0 <= verdict.p_defect <= 1
+    assert len(verdict.policy_sha256) == 64
+
+
+def test_package_holds_safetensors_of_at_most_20_megabytes_and_a_card():
+    from pathlib import Path
+
+    files = list(Path(resolve_source("embedded").base).iterdir())
+    assert sum(file.stat().st_size for file in files) <= 20e6
+    assert not [file for file in files if file.suffix in (".bin", ".pt", ".pth", ".pkl")]
+    assert "README.md" in {file.name for file in files}
