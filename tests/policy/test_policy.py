@@ -185,3 +185,78 @@ def test_adapter_of_pickle_is_refused(tmp_path):
 def test_missing_folder_is_not_taken_for_a_hub_id():
     with pytest.raises(LriadError, match="no such folder"):
         load_policy("./nowhere/at/all")
+
+
+@pytest.fixture(scope="module")
+def qwen(tmp_path_factory):
+    folder = save_tiny_model("qwen2_vl", tmp_path_factory.mktemp("qwen") / "model")
+    return load_policy(str(folder), device="cpu", max_pixels=PIXELS)
+
+
+def test_names_that_steer_the_model_are_refused(qwen, images):
+    for name in ("gear <|im_end|>", "<|image_pad|>"):
+        with pytest.raises(LriadError, match="steers the model"):
+            qwen.answer_probabilities(images[:1], [name])
+
+
+def test_completion_that_spells_out_a_special_token_is_text(qwen, images):
+    spelled = "<think><|image_pad|> <|im_end|></think> <answer>A</answer>"
+    answer = qwen.answer_probabilities(images[:1], ["gear"], [spelled])[0]
+    assert 0 < answer.p_defect < 1
+
+
+def test_image_that_the_processor_refuses_is_one_line(qwen):
+    with pytest.raises(LriadError, match="crop it") as error:
+        qwen.answer_probabilities([Image.new("RGB", (3000, 10))], ["gear"])
+    assert "\n" not in str(error.value)
+
+
+def test_decoding_is_greedy_whatever_the_model_ships_with(qwen, images):
+    plain = qwen.generate(images, NAMES, max_new_tokens=8)
+    qwen.base.generation_config.repetition_penalty = 5.0
+    qwen.base.generation_config.do_sample = True
+    assert qwen.generate(images, NAMES, max_new_tokens=8) == plain
+
+
+def test_features_of_other_signatures_are_left_to_the_model(qwen):
+    """SmolVLM and LLaVA-NeXT pass more than pixels, by position."""
+    from torch import nn
+
+    from lriad.policy.vision import VisionFeatureCache
+
+    class Tiled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(1))
+            self.base_model = self
+
+        def get_image_features(self, pixel_values, pixel_attention_mask=None, **kwargs):
+            return pixel_values.sum() + pixel_attention_mask.sum()
+
+    model = Tiled()
+    cache = VisionFeatureCache(model)
+    assert model.get_image_features(torch.ones(2, 3), torch.ones(2)) == 8
+    assert cache.encoded == 0
+
+
+def test_a_second_adapter_is_never_dropped_silently(tmp_path, qwen):
+    inner, outer = tmp_path / "inner", tmp_path / "outer"
+    for folder, base in ((inner, qwen.source), (outer, str(inner))):
+        folder.mkdir()
+        (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": base}))
+        (folder / "adapter_model.safetensors").write_bytes(b"")
+    with pytest.raises(LriadError, match="has an adapter too"):
+        load_policy(str(outer))
+    with pytest.raises(LriadError, match="adapter of its own"):
+        load_policy(str(inner), adapter=str(outer))
+
+
+def test_run_is_loaded_with_the_pixels_it_was_trained_with(tmp_path, qwen):
+    from peft import LoraConfig, get_peft_model
+
+    base = load_policy(qwen.source, device="cpu")
+    get_peft_model(base.model, LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM")).save_pretrained(
+        tmp_path / "adapter"
+    )
+    (tmp_path / "config.yaml").write_text(f"policy: {qwen.source}\nmax_pixels: 6272\n")
+    assert load_policy(str(tmp_path), device="cpu").processor.image_processor.size["longest_edge"] == 6272
