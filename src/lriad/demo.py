@@ -6,8 +6,8 @@ from pathlib import Path
 
 from lriad.protocol import Direction
 
-TRAIN_FAMILY, TEST_FAMILY = "textures", "objects"
-TRAIN_IMAGES, TEST_IMAGES = 40, 30
+TRAIN_FAMILY, TEST_FAMILY = "objects", "textures"
+TRAIN_IMAGES, TEST_IMAGES = 36, 34
 """Images a category."""
 
 
