@@ -144,7 +144,7 @@ def test_pixel_limit_reaches_the_processor(tmp_path):
     [
         (lambda f: f.mkdir(), "no config.json"),
         (lambda f: (f.mkdir(), (f / "config.json").write_text("{}")), "no \\*.safetensors"),
-        (lambda f: (f.mkdir(), (f / "config.yaml").write_text("policy: embedded")), "no adapter/ yet"),
+        (lambda f: (f.mkdir(), (f / "config.yaml").write_text("policy: embedded")), "no adapter/ in this run yet"),
         (lambda f: (f.mkdir(), (f / "adapter_config.json").write_text("{}")), "names no base model"),
     ],
 )

@@ -135,6 +135,10 @@ class Policy:
         settings = GenerationConfig(
             max_new_tokens=max_new_tokens,
             do_sample=False,
+            # What is not set here is taken from the model after all.
+            repetition_penalty=1.0,
+            no_repeat_ngram_size=0,
+            num_beams=1,
             eos_token_id=self._end_tokens(),
             pad_token_id=self.tokenizer.pad_token_id,
         )
