@@ -34,7 +34,7 @@ def test_both_ways_and_resumed(two_sets, tiny_policy_dir, tmp_path, capsys):
     for direction in directions:
         assert len(direction.before.outcomes) == len(direction.after.outcomes) == 12
     report = (tmp_path / "out" / "protocol.md").read_text()
-    for words in ("before", "after", "always normal", "always defect", "after minus before"):
+    for words in ("before", "after", "always normal", "always defect", "After minus before"):
         assert words in report
     assert report.strip() in capsys.readouterr().out + report
 

@@ -12,12 +12,15 @@ from typing import Any
 
 from lriad.data import Sample, load_dataset
 from lriad.errors import LriadError
-from lriad.evaluation import Evaluation, compare_table, paired_difference
+from lriad.evaluation import Difference, Evaluation, compare_table, paired_difference
+from lriad.evaluation.tables import COLUMNS, TextTable
 from lriad.training import Recipe, load_recipe, train
 from lriad.training.train import training_samples
 from lriad.verdict import Mode
 
 PROTOCOL_FILE = "protocol.md"
+CHANGES = ("accuracy", "f1_macro", "balanced_accuracy", "recall", "false_positive_rate", "auroc")
+"""Metrics whose change is printed with its interval."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +44,28 @@ class Direction:
     def to_markdown(self) -> str:
         """Before, after and the two constant predictors side by side, pooled and as the mean of categories."""
         systems = {"before": self.before, "after": self.after}
-        difference = paired_difference(self.before, self.after)
-        lines = [
-            f"## Trained on {self.train_on}, tested on {self.test_on}",
-            *(compare_table(systems, average).to_markdown() for average in ("pooled", "mean")),
+        tables = [compare_table(systems, average) for average in ("pooled", "mean")]
+        changes: list[tuple[str, ...]] = [
+            _change(paired_difference(self.before, self.after, metric=metric)) for metric in CHANGES
         ]
-        for name, value, interval in (
-            ("pooled", difference.pooled, difference.pooled_interval),
-            ("mean of categories", difference.mean, difference.mean_interval),
-        ):
-            if value is not None and interval is not None:
-                lines.append(
-                    f"Balanced accuracy, after minus before, {name}: {100 * value:+.1f} points "
-                    f"(95 % interval {100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}, paired by image)."
-                )
-        return "\n\n".join(lines)
+        title = "After minus before, in points, with 95 % intervals paired by image"
+        tables.append(TextTable(title, ("", "all images pooled", "mean of categories"), changes))
+        heading = f"## Trained on {self.train_on}, tested on {self.test_on}"
+        return "\n\n".join([heading, *(table.to_markdown() for table in tables)])
+
+
+def _change(difference: Difference) -> tuple[str, str, str]:
+    def points(value: float | None, interval: tuple[float, float] | None) -> str:
+        if value is None or interval is None:
+            return "–"
+        return f"{100 * value:+.1f} [{100 * interval[0]:+.1f}, {100 * interval[1]:+.1f}]"
+
+    name = COLUMNS[difference.metric]
+    return (
+        name,
+        points(difference.pooled, difference.pooled_interval),
+        points(difference.mean, difference.mean_interval),
+    )
 
 
 def check_disjoint(train: Sequence[Sample], test: Sequence[Sample]) -> None:
