@@ -7,6 +7,7 @@ import glob
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -491,6 +492,9 @@ def _print_evaluation(evaluation: Evaluation) -> None:
 def main() -> None:
     """Run the command line. An error is one line and exit code 2; its traceback is shown with `--debug`."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    if arguments == sys.argv[1:]:
+        # What libraries will remove one day is our business, not the user's.
+        warnings.filterwarnings("ignore", category=FutureWarning)
     try:
         app(arguments, prog_name="lriad")
     except SystemExit as stop:
