@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-import resource
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
+from full_disk import files_up_to
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -219,18 +219,9 @@ def test_a_second_run_on_the_same_file_is_refused_while_the_first_is_at_work(
     assert ids_of(output) == [sample.id for sample in samples]
 
 
-@pytest.fixture
-def small_disk() -> Iterator[None]:
-    """Files of this process cannot grow beyond 2.5 kB: the system refuses to write, as on a full disk."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2500, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
-def test_a_full_disk_is_one_line_and_whole_rows_stay(samples: list[Sample], tmp_path: Path, small_disk: None) -> None:
+def test_a_full_disk_is_one_line_and_whole_rows_stay(samples: list[Sample], tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
-    with pytest.raises(LriadError, match=r"out\.jsonl: cannot be written") as caught:
+    with pytest.raises(LriadError, match=r"out\.jsonl: cannot be written") as caught, files_up_to(2500):
         inspect_to_file(samples, output, policy=QuietPolicy())
     assert "\n" not in str(caught.value)
     assert 0 < len(ids_of(output)) < 9

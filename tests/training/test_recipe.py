@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from full_disk import files_up_to
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -120,17 +121,11 @@ def test_every_setting_is_documented():
 
 
 def test_a_recipe_that_cannot_be_written_leaves_the_old_one(tmp_path):
-    resource = pytest.importorskip("resource")
     with pytest.raises(LriadError, match=r"cannot write .*No such file"):
         save_recipe(recipe(), tmp_path / "absent" / "config.yaml")
     save_recipe(recipe(), tmp_path / "config.yaml")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (16, limits[1]))  # stands in for a full disk
-    try:
-        with pytest.raises(LriadError, match=r"cannot write .*File too large") as error:
-            save_recipe(recipe(seed=1), tmp_path / "config.yaml")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with pytest.raises(LriadError, match=r"cannot write .*File too large") as error, files_up_to(16):
+        save_recipe(recipe(seed=1), tmp_path / "config.yaml")
     one_line(error)
     assert load_recipe(tmp_path / "config.yaml") == recipe()
     assert os.listdir(tmp_path) == ["config.yaml"]
