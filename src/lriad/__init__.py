@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from lriad._lazy import attributes_from
 from lriad._version import __version__
 from lriad.errors import LriadError
 
@@ -26,18 +26,14 @@ __all__ = [
     "train",
 ]
 
-_HOMES = {
-    "Inspector": "lriad.inspection",
-    "Sample": "lriad.data",
-    "Verdict": "lriad.verdict",
-    "evaluate_predictions": "lriad.evaluation",
-    "load_dataset": "lriad.data",
-    "train": "lriad.training",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # Importing torch takes seconds; `import lriad` and `lriad --help` must not.
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'lriad' has no attribute {name!r}")
+__getattr__ = attributes_from(
+    __name__,
+    {
+        "Inspector": "lriad.inspection",
+        "Sample": "lriad.data",
+        "Verdict": "lriad.verdict",
+        "evaluate_predictions": "lriad.evaluation",
+        "load_dataset": "lriad.data",
+        "train": "lriad.training",
+    },
+)

@@ -21,6 +21,8 @@ MAX_PIXELS = 178_956_970
 _REFUSED_FORMATS = {"EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5"}
 # Not read by Pillow, yet listed by the loaders: such a photograph gets a clear error instead of being missed.
 _KNOWN_UNREADABLE = {".heic", ".heif"}
+# Readers that Pillow has at once; for the others it imports sixty modules.
+_COMMON_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM")
 
 # Pillow warns of odd metadata and of images over half of MAX_PIXELS: nothing that a user should act on.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -60,7 +62,7 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
     name = show(path)
     with _open_binary(path) as file:
         try:
-            with Image.open(file, formats=_formats()) as image:
+            with _identify(file) as image:
                 width, height = image.size
                 if width * height > MAX_PIXELS:
                     raise Image.DecompressionBombError(f"{width} x {height} pixels")
@@ -105,6 +107,15 @@ def _open_binary(path: str | os.PathLike[str]) -> BufferedReader:
         return open(path, "rb")
     except (OSError, ValueError) as error:
         raise LriadError(f"{name}: {reason(error)}") from error
+
+
+def _identify(file: BufferedReader) -> Image.Image:
+    """The image in a file, its pixels not read yet."""
+    try:
+        return Image.open(file, formats=_COMMON_FORMATS)
+    except Image.UnidentifiedImageError:
+        file.seek(0)
+        return Image.open(file, formats=_formats())
 
 
 def _one_line(error: Exception) -> str:
