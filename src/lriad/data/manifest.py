@@ -22,6 +22,7 @@ from typing import Any
 
 from lriad.data._files import nearest, object_name_for, open_text, root_of, show
 from lriad.data.sample import Label, Sample, Split
+from lriad.data.strings import Strings
 from lriad.data.table import SampleTable
 from lriad.errors import LriadError
 
@@ -142,22 +143,21 @@ def _load(path: str, rows: Iterable[_Row]) -> SampleTable:
     dataset = os.path.splitext(os.path.basename(path))[0]
     table = SampleTable(root)
     lines = array("L")
-    index_of_id: dict[str, int] = {}
-    index_of_image: dict[str, int] = {}  # only of lines with an id of their own: else the id is the image
+    own_images, own_indices = Strings(), array("L")  # of lines with an id of their own: else the id is the image
     for line, row in rows:
         where = f"{show(path)}:{line}"
         sample = _parse(row, where, dataset)
-        earlier = index_of_id.get(sample.id)
-        if earlier is None:
-            twin = index_of_image.get(sample.image, index_of_id.get(sample.image))
-            if twin is not None:
-                _check_agreement(table[twin], lines[twin], sample, root, where, same_id=False)
-        else:
+        earlier = table.position_of(sample.id)
+        if earlier is not None:
             _check_agreement(table[earlier], lines[earlier], sample, root, where, same_id=True)
             continue  # an exact repeat says nothing new
-        index_of_id[sample.id] = len(table)
-        if sample.id != sample.image:
-            index_of_image.setdefault(sample.image, len(table))
+        own = own_images.position_of(sample.image)
+        twin = table.position_of(sample.image) if own is None else own_indices[own]
+        if twin is not None:
+            _check_agreement(table[twin], lines[twin], sample, root, where, same_id=False)
+        if sample.id != sample.image and own is None:
+            own_images.append(sample.image)
+            own_indices.append(len(table))
         try:
             table.append(sample)
         except LriadError as error:

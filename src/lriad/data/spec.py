@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
@@ -115,7 +116,8 @@ def _check_sides(table: SampleTable, spec: str, split: str) -> None:
 
 def _id_prefixes(tables: Sequence[SampleTable]) -> list[str]:
     """What goes before the ids of each table: nothing, or the data sets' names where two share an id."""
-    if len(tables) == 1 or len({id_ for table in tables for id_ in table.ids()}) == sum(map(len, tables)):
+    pairs = combinations(tables, 2)
+    if not any(first.position_of(id_) is not None for first, second in pairs for id_ in second.ids()):
         return [""] * len(tables)
     names = [table.kinds[0].dataset for table in tables]
     earlier = [names[:index].count(name) for index, name in enumerate(names)]
