@@ -243,6 +243,11 @@ def test_exit_codes(lriad: Run, fast: list[object], parts: Path, tmp_path: Path)
     assert "7 images: 0 normal, 6 defect, 0 review, 1 not inspected" in err
 
 
+def test_a_missing_probability_is_a_dash() -> None:
+    row = {"image": "a.png", "decision": "normal", "p_defect": None, "reasoning": "even", "text": ""}
+    assert cli._cells(row) == ("a.png", "normal", "–", "even")
+
+
 def test_an_unreadable_answer_is_a_review(lriad: Run, tiny_policy_dir: Path, parts: Path) -> None:
     """Random weights write no answer block in four tokens."""
     options = ("--policy", tiny_policy_dir, "--max-new-tokens", 4, "--device", "cpu")

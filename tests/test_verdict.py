@@ -138,8 +138,9 @@ def test_decision(text: str, p_defect: float, threshold: float | None) -> None:
         assert decision == ("defect" if p_defect >= threshold else "normal")
 
 
-def test_without_a_probability_the_label_decides() -> None:
-    assert decide("defect", None, 0.9) == "defect"
+def test_without_a_probability_the_label_decides_where_no_threshold_was_asked_for() -> None:
+    assert decide("defect", None, None) == "defect"
+    assert decide("normal", None, 0.9) == decide("defect", None, 0.9) == "review"
 
 
 def test_a_long_completion_full_of_tags_is_read_in_linear_time() -> None:

@@ -38,7 +38,9 @@ _TABLE_LIMIT = 200
 
 Split = Literal["all", "train", "test"]
 
-PolicyOption = Annotated[str, typer.Option("--policy", help="embedded, a run folder, a model folder or a hub id.")]
+_POLICY = "embedded, a run folder, a model folder, a hub id, or a server: http://HOST:PORT/v1#MODEL."
+
+PolicyOption = Annotated[str, typer.Option("--policy", help=_POLICY)]
 ModeOption = Annotated[Mode, typer.Option("--mode", help="reason: the whole chain of thought; fast: one forward pass.")]
 ThresholdOption = Annotated[
     float | None,
@@ -298,7 +300,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, str, str, str]:
     return (
         _plain(row["image"]),
         row["decision"],
-        f"{row['p_defect']:.3f}",
+        "–" if row["p_defect"] is None else f"{row['p_defect']:.3f}",
         _plain(row["reasoning"] or row["text"]),
     )
 
@@ -332,9 +334,7 @@ def _print_table(rows: Iterable[dict[str, Any]]) -> None:
 @app.command()
 def evaluate(
     data: Annotated[str | None, typer.Option("--data", help="The data set, such as folder:PATH.")] = None,
-    policy: Annotated[
-        str | None, typer.Option("--policy", help="embedded, a run folder, a model folder or a hub id.")
-    ] = None,
+    policy: Annotated[str | None, typer.Option("--policy", help=_POLICY)] = None,
     predictions: Annotated[
         Path | None, typer.Option("--predictions", help="Score this .jsonl or .csv of any system instead.")
     ] = None,

@@ -55,12 +55,14 @@ def decide(label: VerdictLabel, p_defect: float | None, threshold: float | None)
     """The decision for a part.
 
     With a threshold, `defect` where `p_defect >= threshold`; without one, what the text said. An unparsable answer
-    is `review` either way: a person looks at it.
+    is `review` either way, and so is one that a threshold cannot judge for want of p_defect: a person looks at it.
     """
     if label == "unparsable":
         return "review"
-    if threshold is None or p_defect is None:
+    if threshold is None:
         return label
+    if p_defect is None:
+        return "review"
     return "defect" if p_defect >= threshold else "normal"
 
 
@@ -70,7 +72,8 @@ class Verdict:
 
     Attributes:
         label: What the text said (the paper's metrics count this): `defect`, `normal` or `unparsable`.
-        p_defect: The policy's probability of `defect` against `normal` where the answer stands, in [0, 1].
+        p_defect: The policy's probability of `defect` against `normal` where the answer stands, in [0, 1];
+            None where a server gave no log-probabilities.
         decision: `defect`, `normal` or `review`: by the threshold in use, else the label; unparsable is `review`.
         reasoning: The text of the think block.
         text: The whole completion.
@@ -84,6 +87,7 @@ class Verdict:
         prompt_version: Version of the prompt's wording.
         threshold: The threshold on p_defect in use, None without one.
         memory: Identity of the reference memory in use, None without one.
+        p_missing: Why p_defect is None, in one line; None where it is not.
     """
 
     label: VerdictLabel
@@ -101,6 +105,7 @@ class Verdict:
     prompt_version: str
     threshold: float | None = None
     memory: str | None = None
+    p_missing: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The verdict as JSON-ready fields."""

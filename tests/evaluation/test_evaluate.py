@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lriad.errors import LriadError
-from lriad.evaluation import evaluate_predictions, paired_difference
+from lriad.evaluation import compare_table, evaluate_predictions, paired_difference
 from lriad.evaluation.metrics import METRICS
 
 
@@ -111,6 +111,22 @@ def test_labels_alone_give_no_curve():
     assert evaluation.by_label.pooled.values["accuracy"] == 1
     assert evaluation.by_label.pooled.values["auroc"] is None
     assert list(evaluation.by_label.per_category) == ["all"]
+
+
+@pytest.mark.parametrize("missing", [range(80), range(1)], ids=["in all", "in one"])
+def test_without_p_defect_the_curves_are_null_and_a_dash_with_the_reason(missing):
+    """A server may give no log-probabilities: what the answers say is judged, the order of the scores is not."""
+    rows = made_rows(right=1)
+    for i in missing:
+        rows[i] = {**rows[i], "p_defect": None, "p_missing": "the server gives no log-probabilities"}
+    evaluation = evaluate_predictions(rows, resamples=20)
+    report = evaluation.to_json()["by_label"]["pooled"]
+    assert report["accuracy"] == 1
+    assert report["auroc"] is report["average_precision"] is report["intervals"]["auroc"] is None
+    table = compare_table({"server": evaluation})
+    system = dict(zip(table.columns, table.rows[0], strict=True))
+    assert (system["accuracy"], system["AUROC"]) == ("100.00", "–")
+    assert any("AUROC and" in note and "(the server gives no log-probabilities)" in note for note in evaluation.notes)
 
 
 def test_notes_say_what_a_table_hides():

@@ -53,6 +53,13 @@ def test_jsonl_and_csv_say_the_same(tmp_path):
     assert a == b
 
 
+def test_rows_of_a_server_without_log_probabilities_are_read(tmp_path):
+    rows = [{**row, "p_defect": None, "p_missing": "the server gives none"} for row in ROWS]
+    for path in (write_jsonl(tmp_path / "p.jsonl", rows), write_csv(tmp_path / "p.csv", rows)):
+        found = read_predictions(path)
+        assert [(row["p_defect"], row["p_missing"]) for row in found] == [(None, "the server gives none")] * 3
+
+
 @pytest.mark.parametrize(
     ("said", "label"),
     [("A", "defect"), (" b ", "normal"), ("DEFECT", "defect"), ("normal", "normal"), ("", None), (None, None)]

@@ -359,11 +359,13 @@ def _notes(rows: Sequence[Mapping[str, Any]], outcomes: Outcomes, block: Block) 
                     f"{name} is {hit} of {total} {of}: a bootstrap cannot tell how sure that is; by the rule "
                     f"of three the true rate may be {min(1, 3 / total):.1%} away (95 %)."
                 )
+    whys = (" ".join(str(row["p_missing"]).split())[:200] for row in rows if row.get("p_missing"))
+    reason = next((f" ({why})" for why in whys), "")
     if outcomes.score_N is None:
-        yield "The predictions have no p_defect and no score: no AUROC and no AP."
+        yield f"The predictions have no p_defect and no score{reason}: no AUROC and no AP."
     elif np.isnan(outcomes.score_N).any():
         missing = int(np.isnan(outcomes.score_N).sum())
-        yield f"No score in {missing} of {len(rows)} predictions: AUROC and AP need one in all of them."
+        yield f"No score in {missing} of {len(rows)} predictions{reason}: AUROC and AP need one in all of them."
     groups = [(row["dataset"], row["category"], row["group"]) for row in rows if row.get("group")]
     if len(set(groups)) < len(groups):
         yield (
