@@ -6,7 +6,6 @@ numbers are compared, and misbehaves where a test wants it to.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import socket
@@ -25,6 +24,7 @@ from PIL import Image
 from lriad import cli
 from lriad.data.synthetic import defect_kinds, render
 from lriad.errors import LriadError
+from lriad.evaluation import read_predictions
 from lriad.inspection import Inspector, remote
 from lriad.inspection.remote import RemotePolicy, Token, p_of_forced_answer, p_of_written_answer, split_address
 from lriad.policy import Policy, load_policy
@@ -142,7 +142,9 @@ def test_a_model_that_the_server_has_not_is_refused_before_the_first_image(trans
         RemotePolicy(f"{address}#nothing-like-it")
 
 
+@pytest.mark.parametrize("file", ["out.jsonl", "out.csv"])
 def test_the_command_line_inspects_on_a_server(
+    file: str,
     transformers_serve: str,
     parts: list[tuple[Image.Image, str]],
     tmp_path: Path,
@@ -151,13 +153,13 @@ def test_the_command_line_inspects_on_a_server(
 ) -> None:
     image, name = parts[1]
     image.save(tmp_path / "part.png")
-    output = tmp_path / "out.jsonl"
+    output = tmp_path / file
     command = ["inspect", tmp_path / "part.png", "--object", name, "--policy", transformers_serve]
     monkeypatch.setattr(sys, "argv", ["lriad", *map(str, command), "--output", str(output)])
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert "not inspected in" in capfd.readouterr().err
-    [row] = [json.loads(line) for line in output.read_text().splitlines()]
+    [row] = read_predictions(output)
     assert row["p_defect"] is None
     assert "no log-probabilities" in row["p_missing"]
     assert row["policy_sha256"] == f"server:{resolve_source('embedded').base}"
