@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +16,7 @@ from PIL import Image
 from lriad.data.sample import Sample
 from lriad.errors import LriadError
 from lriad.inspection import Inspector
-from lriad.policy import AnswerProbability
+from lriad.policy import Completion
 from lriad.prompt import PROMPT_VERSION
 from lriad.verdict import Verdict
 
@@ -44,32 +45,29 @@ class RedPolicy:
         self.batches: list[int] = []
         self.refused = refused
 
-    def generate(
-        self, images: Sequence[Image.Image], object_names: Sequence[str], *, max_new_tokens: int = 512
-    ) -> list[str]:
-        self.batches.append(len(images))
-        if self.refused in object_names:
+    def encode(self, image: Image.Image, object_name: str) -> tuple[Image.Image, str]:
+        return image, object_name
+
+    def reason(self, prompts: Sequence[Any], *, max_new_tokens: int = 512) -> list[Completion]:
+        self.batches.append(len(prompts))
+        if self.refused in [name for _, name in prompts]:
             raise LriadError(f"{self.refused}: the prompt is too long")
-        assert all(image.mode == "RGB" for image in images)
-        return [self._say(*image.getpixel((0, 0)), name) for image, name in zip(images, object_names, strict=True)]
+        assert all(image.mode == "RGB" for image, _ in prompts)
+        texts = [self._say(*image.getpixel((0, 0)), name) for image, name in prompts]
+        return [self._completion(image, text) for (image, _), text in zip(prompts, texts, strict=True)]
+
+    def fast(self, prompts: Sequence[Any]) -> list[Completion]:
+        return [replace(self._completion(image, "<answer>"), text="") for image, _ in prompts]
+
+    @staticmethod
+    def _completion(image: Image.Image, text: str) -> Completion:
+        return Completion(text, image.getpixel((0, 0))[0] / 255, "<answer>" not in text)
 
     @staticmethod
     def _say(red: int, _: int, blue: int, name: str) -> str:
         if blue:
             return f"I see a {name} and"
         return f"<think>a {name}</think> <answer>{'A' if red >= 128 else 'B'}</answer>"
-
-    def answer_probabilities(
-        self,
-        images: Sequence[Image.Image],
-        object_names: Sequence[str],
-        completions: Sequence[str] | None = None,
-    ) -> list[AnswerProbability]:
-        texts = completions or ["<answer>"] * len(images)
-        return [
-            AnswerProbability(image.getpixel((0, 0))[0] / 255, "<answer>" not in text)
-            for image, text in zip(images, texts, strict=True)
-        ]
 
 
 def photograph(path: Path, red: int, blue: int = 0) -> Path:
@@ -193,8 +191,8 @@ def test_broken_weights_never_pass_a_part(tmp_path: Path) -> None:
     """NaN compares false with every threshold."""
 
     class Broken(RedPolicy):
-        def answer_probabilities(self, images, object_names, completions=None):  # type: ignore[no-untyped-def]
-            return [AnswerProbability(float("nan"), False)] * len(images)
+        def reason(self, prompts: Sequence[Any], **_: Any) -> list[Completion]:
+            return [Completion("", float("nan"), False)] * len(prompts)
 
     with pytest.raises(LriadError, match="nan"):
         Inspector(Broken(), threshold=0.5).inspect(photograph(tmp_path / "a.png", 255), "nut")
@@ -221,7 +219,7 @@ def test_settings_out_of_range_are_refused_at_once(wrong: dict) -> None:
         Inspector(RedPolicy(), **wrong)
 
 
-def test_images_are_read_one_batch_ahead_and_no_further(tmp_path: Path) -> None:
+def test_images_are_read_one_window_ahead_and_no_further(tmp_path: Path) -> None:
     """A million samples must not be drawn from a lazy source before the first verdict."""
     path = photograph(tmp_path / "a.png", red=0)
     drawn = []
@@ -232,4 +230,4 @@ def test_images_are_read_one_batch_ahead_and_no_further(tmp_path: Path) -> None:
             yield sample_of(path)
 
     next(Inspector(RedPolicy(), batch_size=3).inspect_samples(source()))
-    assert len(drawn) == 6
+    assert len(drawn) == 12, "two windows of two batches"

@@ -21,7 +21,7 @@ from PIL import Image
 from lriad.data.sample import Sample
 from lriad.errors import LriadError
 from lriad.inspection import Summary, inspect_rows, inspect_to_file
-from lriad.policy import AnswerProbability
+from lriad.policy import Completion
 
 TEXT = '<think>line one\nline "two", with a comma\r\nand\u2028é</think> <answer>B</answer>'
 
@@ -37,14 +37,15 @@ class QuietPolicy:
         self.text = text
         self.inspected = 0
 
-    def generate(self, images: Sequence, names: Sequence[str], *, max_new_tokens: int = 512) -> list[str]:
-        self.inspected += len(images)
-        return [self.text] * len(images)
+    def encode(self, image: Image.Image, object_name: str) -> str:
+        return object_name
 
-    def answer_probabilities(
-        self, images: Sequence, names: Sequence[str], completions: Sequence[str] | None = None
-    ) -> list[AnswerProbability]:
-        return [AnswerProbability(0.25, False)] * len(images)
+    def reason(self, prompts: Sequence[str], *, max_new_tokens: int = 512) -> list[Completion]:
+        self.inspected += len(prompts)
+        return [Completion(self.text, 0.25, False)] * len(prompts)
+
+    def fast(self, prompts: Sequence[str]) -> list[Completion]:
+        return [Completion("", 0.25, False)] * len(prompts)
 
 
 @pytest.fixture
@@ -210,10 +211,10 @@ def test_a_second_run_on_the_same_file_is_refused_while_the_first_is_at_work(
     output = tmp_path / "out.jsonl"
 
     class Nosy(QuietPolicy):
-        def generate(self, *arguments, **options):  # type: ignore[no-untyped-def]
+        def reason(self, *arguments, **options):  # type: ignore[no-untyped-def]
             with pytest.raises(LriadError, match="another run"):
                 inspect_to_file(samples, output, policy=QuietPolicy())
-            return super().generate(*arguments, **options)
+            return super().reason(*arguments, **options)
 
     inspect_to_file(samples, output, policy=Nosy(), batch_size=3)
     assert ids_of(output) == [sample.id for sample in samples]

@@ -29,8 +29,9 @@ def parts():
 
 
 def test_answers_follow_the_format_and_beat_chance_by_far(policy, parts):
-    images, names, truth = zip(*parts, strict=True)
-    texts = policy.generate(images, names, max_new_tokens=64)
+    truth = [is_defect for _, _, is_defect in parts]
+    completions = policy.reason([policy.encode(image, name) for image, name, _ in parts], max_new_tokens=64)
+    texts = [completion.text for completion in completions]
     assert sum(map(follows_format, texts)) >= 0.9 * len(texts)
     labels = [parse_label(text) for text in texts]
     right = {True: [], False: []}

@@ -8,7 +8,7 @@ from tiny_models import FAMILIES, save_tiny_model
 
 from lriad import LriadError
 from lriad.policy import export_policy, load_policy
-from lriad.policy.policy import extend_batch
+from lriad.policy.shared_prefix import collate
 
 NAMES = ["metal nut", "gear", "a part with a much longer name"]
 COMPLETIONS = ["<think>a dark line</think> <answer>A</answer>", "<think>The surface", ""]
@@ -32,20 +32,65 @@ def images():
     return [Image.fromarray(rng.integers(0, 255, (h, w, 3), dtype=np.uint8)) for w, h in sizes]
 
 
+def encoded(policy, images, names=NAMES):
+    return [policy.encode(image, name) for image, name in zip(images, names, strict=False)]
+
+
+def fast(policy, images, names=NAMES):
+    return [completion.p_defect for completion in policy.fast(encoded(policy, images, names))]
+
+
+def assert_same(one, other):
+    assert (one.text, one.forced) == (other.text, other.forced)
+    assert one.p_defect == pytest.approx(other.p_defect, abs=1e-5)
+
+
 def test_batch_gives_what_single_images_give(policy, images):
-    texts = policy.generate(images, NAMES, max_new_tokens=12)
-    batched = policy.answer_probabilities(images, NAMES, COMPLETIONS)
-    for i in range(len(images)):
-        assert policy.generate(images[i : i + 1], NAMES[i : i + 1], max_new_tokens=12) == texts[i : i + 1]
-        single = policy.answer_probabilities(images[i : i + 1], NAMES[i : i + 1], COMPLETIONS[i : i + 1])[0]
-        assert single.p_defect == pytest.approx(batched[i].p_defect, abs=1e-5)
-    assert [answer.forced for answer in batched] == [False, True, True]
-    assert len({round(answer.p_defect, 4) for answer in batched}) == 3
+    prompts = encoded(policy, images)
+    reasoned = policy.reason(prompts, max_new_tokens=40)
+    scored = policy.score(prompts, COMPLETIONS)
+    quick = policy.fast(prompts)
+    for i, prompt in enumerate(prompts):
+        assert_same(policy.reason([prompt], max_new_tokens=40)[0], reasoned[i])
+        assert_same(policy.score([prompt], COMPLETIONS[i : i + 1])[0], scored[i])
+        assert_same(policy.fast([prompt])[0], quick[i])
+    assert [completion.forced for completion in scored] == [False, True, True]
+    assert len({round(completion.p_defect, 4) for completion in scored}) == 3
+
+
+def test_reasoning_is_what_the_stock_model_generates(policy, folder, images):
+    from transformers import AutoModelForImageTextToText
+
+    stock = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
+    prompts = encoded(policy, images)
+    completions = policy.reason(prompts, max_new_tokens=20)
+    for prompt, completion in zip(prompts, completions, strict=True):
+        with torch.inference_mode():
+            ids = stock.generate(
+                **prompt, max_new_tokens=20, do_sample=False, eos_token_id=policy.end_tokens(), pad_token_id=0
+            )
+        new = ids[0, prompt["input_ids"].shape[1] :]
+        assert policy.tokenizer.decode(new, skip_special_tokens=True) == completion.text
+
+
+def test_answer_behind_given_reasoning_is_that_of_the_whole_text(policy, folder, images):
+    """What continues from the prompts' keys and values, against one plain forward pass over everything."""
+    from transformers import AutoModelForImageTextToText
+
+    from lriad.policy.answer import answer_slot
+
+    stock = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
+    for prompt, said in zip(encoded(policy, images), ("<think>a dark line</think> ", "<think></think> "), strict=False):
+        slot = answer_slot(policy.tokenizer, said)
+        with torch.inference_mode():
+            logits = stock(**policy.collate([prompt], [slot.prefix])).logits[0, -1]
+        expected = torch.sigmoid(logits[slot.defect[0]] - logits[slot.normal[0]]).item()
+        [completion] = policy.score([prompt], [f"{said}<answer>B</answer>"])
+        assert completion.p_defect == pytest.approx(expected, abs=1e-5)
 
 
 def test_probability_depends_on_the_image(policy, images):
-    same_name = ["gear"] * 3
-    p = [answer.p_defect for answer in policy.answer_probabilities(images, same_name)]
+    p = fast(policy, images, ["gear"] * 3)
     assert len({round(value, 6) for value in p}) == 3
 
 
@@ -53,28 +98,33 @@ def test_cached_features_are_those_of_the_stock_model(policy, folder, images):
     from transformers import AutoModelForImageTextToText
 
     stock = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
-    batch = policy.encode(images, NAMES)
+    batch = policy.collate(encoded(policy, images))
+    policy.vision.max_bytes = 2**30
     with torch.inference_mode():
         expected = stock(**batch).logits
         actual = policy.model(**batch).logits
+    policy.vision.max_bytes = 0
     assert torch.allclose(actual, expected, atol=2e-4)
 
 
-def test_each_image_is_encoded_once(policy, images):
-    policy.answer_probabilities(images, NAMES)
-    encoded = policy.vision.encoded
-    policy.answer_probabilities([images[0]] * 3, NAMES)
-    policy.generate(images, NAMES, max_new_tokens=2)
+def test_each_image_is_encoded_once_where_features_are_kept(folder, images):
+    policy = load_policy(str(folder), device="cpu", max_pixels=PIXELS)
+    fast(policy, images)
+    assert policy.vision.encoded == 0, "inspection keeps nothing"
+    policy.vision.max_bytes = 2**30
+    fast(policy, images)
+    fast(policy, [images[0]] * 3)
+    policy.reason(encoded(policy, images), max_new_tokens=2)
     assert policy.vision.active
-    assert policy.vision.encoded == encoded
+    assert policy.vision.encoded == 3
 
 
 def test_cache_is_bounded(folder, images):
     policy = load_policy(str(folder), device="cpu", max_pixels=PIXELS)
     policy.vision.max_bytes = 1
-    p = [a.p_defect for a in policy.answer_probabilities(images, NAMES)]
+    p = fast(policy, images)
     assert len(policy.vision._entries) == 1
-    assert p == [a.p_defect for a in policy.answer_probabilities(images, NAMES)]
+    assert p == fast(policy, images)
 
 
 def test_vision_modules_stay_in_eval_mode(policy):
@@ -92,7 +142,7 @@ def test_adapter_and_export(folder, images, tmp_path):
     from peft import LoraConfig, get_peft_model
 
     policy = load_policy(str(folder), device="cpu", max_pixels=PIXELS)
-    base = [a.p_defect for a in policy.answer_probabilities(images, NAMES)]
+    base = fast(policy, images)
     adapted = get_peft_model(policy.model, LoraConfig(r=2, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"))
     torch.manual_seed(0)
     for name, weight in adapted.named_parameters():
@@ -101,7 +151,7 @@ def test_adapter_and_export(folder, images, tmp_path):
     adapted.save_pretrained(tmp_path / "adapter")
 
     with_adapter = load_policy(str(tmp_path / "adapter"), device="cpu", max_pixels=PIXELS)
-    p = [a.p_defect for a in with_adapter.answer_probabilities(images, NAMES)]
+    p = fast(with_adapter, images)
     assert p != pytest.approx(base, abs=1e-4)
     assert with_adapter.adapter_sha256
     assert with_adapter.policy_sha256 == policy.policy_sha256
@@ -110,30 +160,33 @@ def test_adapter_and_export(folder, images, tmp_path):
     assert list(exported.glob("*.safetensors"))
     assert not list(exported.glob("*.bin"))
     merged = load_policy(str(exported), device="cpu", max_pixels=PIXELS)
-    assert [a.p_defect for a in merged.answer_probabilities(images, NAMES)] == pytest.approx(p, abs=1e-5)
+    assert fast(merged, images) == pytest.approx(p, abs=1e-5)
     with pytest.raises(LriadError, match="not empty"):
         export_policy(str(tmp_path / "adapter"), tmp_path / "merged")
 
 
-def test_extend_batch_keeps_rows_and_pads_left():
-    batch = {
-        "input_ids": torch.tensor([[0, 5, 6], [7, 8, 9]]),
-        "attention_mask": torch.tensor([[0, 1, 1], [1, 1, 1]]),
-        "mm_token_type_ids": torch.tensor([[0, 1, 0], [0, 1, 0]]),
-        "pixel_values": torch.zeros(2, 3, 4, 4),
-    }
-    extended = extend_batch(batch, [[1, 2, 3], [4]], pad_token_id=0)
-    assert extended["input_ids"].tolist() == [[5, 6, 1, 2, 3], [0, 7, 8, 9, 4]]
-    assert extended["attention_mask"].tolist() == [[1, 1, 1, 1, 1], [0, 1, 1, 1, 1]]
-    assert extended["mm_token_type_ids"].tolist() == [[1, 0, 0, 0, 0], [0, 0, 1, 0, 0]]
-    assert extended["pixel_values"] is batch["pixel_values"]
+def test_collate_appends_and_pads_left():
+    prompts = [
+        {
+            "input_ids": torch.tensor([ids]),
+            "attention_mask": torch.ones(1, len(ids), dtype=torch.long),
+            "mm_token_type_ids": torch.tensor([types]),
+            "pixel_values": torch.full((1, 3, 4, 4), float(len(ids))),
+        }
+        for ids, types in (([5, 6], [1, 0]), ([7, 8, 9], [0, 1, 0]))
+    ]
+    batch = collate(prompts, [[1, 2, 3], [4]], 0, "cpu")
+    assert batch["input_ids"].tolist() == [[5, 6, 1, 2, 3], [0, 7, 8, 9, 4]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1, 1, 1], [0, 1, 1, 1, 1]]
+    assert batch["mm_token_type_ids"].tolist() == [[1, 0, 0, 0, 0], [0, 0, 1, 0, 0]]
+    assert batch["pixel_values"][:, 0, 0, 0].tolist() == [2, 3]
 
 
 def test_pixel_limit_reaches_the_processor(tmp_path):
     folder = save_tiny_model("qwen2_vl", tmp_path / "model")
     big = Image.fromarray(np.zeros((900, 1200, 3), dtype=np.uint8))
     few, many = (load_policy(str(folder), device="cpu", max_pixels=n) for n in (12_544, 50_176))
-    tokens = [int((p.encode([big], ["gear"])["image_grid_thw"]).prod() // 4) for p in (few, many)]
+    tokens = [int((p.encode(big, "gear")["image_grid_thw"]).prod() // 4) for p in (few, many)]
     assert tokens[0] <= 12_544 / 28**2 < tokens[1] <= 50_176 / 28**2
     default = load_policy(str(folder), device="cpu")
     assert default.processor.image_processor.size["longest_edge"] == 401_408
@@ -196,26 +249,26 @@ def qwen(tmp_path_factory):
 def test_names_that_steer_the_model_are_refused(qwen, images):
     for name in ("gear <|im_end|>", "<|image_pad|>"):
         with pytest.raises(LriadError, match="steers the model"):
-            qwen.answer_probabilities(images[:1], [name])
+            qwen.encode(images[0], name)
 
 
 def test_completion_that_spells_out_a_special_token_is_text(qwen, images):
     spelled = "<think><|image_pad|> <|im_end|></think> <answer>A</answer>"
-    answer = qwen.answer_probabilities(images[:1], ["gear"], [spelled])[0]
+    [answer] = qwen.score([qwen.encode(images[0], "gear")], [spelled])
     assert 0 < answer.p_defect < 1
 
 
 def test_image_that_the_processor_refuses_is_one_line(qwen):
     with pytest.raises(LriadError, match="crop it") as error:
-        qwen.answer_probabilities([Image.new("RGB", (3000, 10))], ["gear"])
+        qwen.encode(Image.new("RGB", (3000, 10)), "gear")
     assert "\n" not in str(error.value)
 
 
 def test_decoding_is_greedy_whatever_the_model_ships_with(qwen, images):
-    plain = qwen.generate(images, NAMES, max_new_tokens=8)
+    plain = qwen.reason(encoded(qwen, images), max_new_tokens=8)
     qwen.base.generation_config.repetition_penalty = 5.0
     qwen.base.generation_config.do_sample = True
-    assert qwen.generate(images, NAMES, max_new_tokens=8) == plain
+    assert qwen.reason(encoded(qwen, images), max_new_tokens=8) == plain
 
 
 def test_features_of_other_signatures_are_left_to_the_model(qwen):
@@ -234,7 +287,7 @@ def test_features_of_other_signatures_are_left_to_the_model(qwen):
             return pixel_values.sum() + pixel_attention_mask.sum()
 
     model = Tiled()
-    cache = VisionFeatureCache(model)
+    cache = VisionFeatureCache(model, max_bytes=2**30)
     assert model.get_image_features(torch.ones(2, 3), torch.ones(2)) == 8
     assert cache.encoded == 0
 

@@ -116,7 +116,8 @@ def test_p_correct_is_that_of_the_policy_alone(tmp_path, parts, tiny_policy_dir)
     p = trainer._answer_probabilities(inputs, texts)
     assert trainer.model.training
     alone = load_policy(str(tiny_policy_dir), device="cpu", max_pixels=recipe.max_pixels)
-    expected = alone.answer_probabilities(rows["image"], rows["object_name"], texts)
+    prompts = [alone.encode(*pair) for pair in zip(rows["image"], rows["object_name"], strict=True)]
+    expected = alone.score(prompts, texts)
     assert p.tolist() == pytest.approx([answer.p_defect for answer in expected], abs=1e-5)
 
 

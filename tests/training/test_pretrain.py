@@ -28,7 +28,7 @@ def test_what_it_makes_is_a_policy(finished):
     _, model = finished
     policy = load_policy(str(model), device="cpu")
     image = Image.fromarray(np.full((50, 80, 3), 128, dtype=np.uint8))
-    answer = policy.answer_probabilities([image], ["some part nobody has heard of"])[0]
+    [answer] = policy.fast([policy.encode(image, "some part nobody has heard of")])
     assert 0 < answer.p_defect < 1
     assert sum(file.stat().st_size for file in model.iterdir()) < 20e6
     tokens = policy.tokenizer("<|im_start|>assistant\n<think>a crack</think> <answer>A</answer><|im_end|>")["input_ids"]

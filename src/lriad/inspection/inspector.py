@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
@@ -17,24 +17,30 @@ from PIL import Image, ImageOps
 from lriad.data.image import file_sha256, open_image, to_rgb
 from lriad.data.sample import Sample
 from lriad.errors import LriadError
+from lriad.inspection.batching import MAX_BATCH, batch_size_for, free_memory, length_windows, memory_per_prompt
 from lriad.prompt import PROMPT_VERSION, build_prompt
 from lriad.verdict import Mode, Verdict, VerdictLabel, decide, follows_format, parse_label, parse_reasoning
 
 if TYPE_CHECKING:
-    from lriad.policy import AnswerProbability, Policy
+    from lriad.inspection.remote import RemotePolicy
+    from lriad.policy import Completion, Policy
 
 _READERS = 4
+_UNPLANNED_BATCH = 8
+"""Where the first image, which tells how long prompts are, cannot be read."""
+_WINDOW = 2
+"""Batches whose images are read together, so that each can be made of images of about one length."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One image, read and ready for the policy."""
+    """One image, ready for the policy."""
 
-    image: Image.Image
+    prompt: Any
+    tokens: int
     sha256: str
-    object_name: str
 
 
 class Inspector:
@@ -43,13 +49,14 @@ class Inspector:
     The policy is loaded at the first image.
 
     Args:
-        policy: `embedded`, a run folder, a model folder or a hub id (see `lriad.policy.load_policy`), or a
-            policy that is loaded already.
+        policy: `embedded`, a run folder, a model folder or a hub id (see `lriad.policy.load_policy`), the address
+            of a server (see `lriad.inspection.remote.RemotePolicy`), or a policy that is loaded already.
         mode: `reason` writes the whole chain of thought; `fast` reads the answer's probability from one pass.
         threshold: In [0, 1]; a part is decided `defect` where p_defect reaches it. None decides by the label.
-        batch_size: Images that go through the policy together.
+        batch_size: Images that go through the policy together; None finds a number that fits into the memory.
         max_new_tokens: Where a completion is cut off.
         device: Such as `cpu` or `cuda:1`; None takes the best there is. Only for a policy given by name.
+        processes: Processes that share this one's memory, itself included.
 
     Raises:
         LriadError: A setting is out of its range.
@@ -60,20 +67,21 @@ class Inspector:
 
     def __init__(
         self,
-        policy: str | Path | Policy = "embedded",
+        policy: str | Path | Policy | RemotePolicy = "embedded",
         *,
         mode: Mode = "reason",
         threshold: float | None = None,
-        batch_size: int = 8,
+        batch_size: int | None = None,
         max_new_tokens: int = 512,
         device: str | None = None,
+        processes: int = 1,
     ) -> None:
         if mode not in get_args(Mode):
             raise LriadError(f"mode {mode!r}: expected reason or fast")
         if threshold is not None and not 0 <= threshold <= 1:
             raise LriadError(f"threshold {threshold}: expected a probability from 0 to 1")
         for name, value in (("batch size", batch_size), ("max new tokens", max_new_tokens)):
-            if value < 1:
+            if value is not None and value < 1:
                 raise LriadError(f"{name} {value}: expected 1 or more")
         self._given = policy
         self.mode = mode
@@ -81,12 +89,17 @@ class Inspector:
         self.batch_size = batch_size
         self.max_new_tokens = max_new_tokens
         self.device = device
+        self.processes = processes
 
     @cached_property
-    def policy(self) -> Policy:
-        """The loaded policy."""
+    def policy(self) -> Policy | RemotePolicy:
+        """The loaded policy, or the server."""
         if not isinstance(self._given, str | Path):
             return self._given
+        if str(self._given).startswith(("http://", "https://")):
+            from lriad.inspection.remote import RemotePolicy
+
+            return RemotePolicy(str(self._given))
         from lriad.policy import load_policy
 
         return load_policy(str(self._given), device=self.device)
@@ -101,7 +114,7 @@ class Inspector:
         Raises:
             LriadError: The image, the object's name or the policy cannot be used.
         """
-        [outcome] = self._outcomes([_read(image, object_name)])
+        [outcome] = self._outcomes([self._prepared(image, object_name)], 1)
         if isinstance(outcome, LriadError):
             raise outcome
         return outcome
@@ -117,20 +130,54 @@ class Inspector:
         Raises:
             LriadError: The policy cannot be loaded.
         """
+        remaining = iter(samples)
+        first = next(remaining, None)
+        if first is None:
+            return
+        size = self.batch_size or self._batch_size_for(self._prepared(first.image, first.object_name))
         with ThreadPoolExecutor(_READERS, thread_name_prefix="read-image") as pool:
-            batches = (
-                (batch, [pool.submit(_read, sample.image, sample.object_name) for sample in batch])
-                for batch in _batched(samples, self.batch_size)
+            windows = (
+                (window, [pool.submit(self._prepared, sample.image, sample.object_name) for sample in window])
+                for window in _batched(chain([first], remaining), _WINDOW * size)
             )
-            for batch, reads in _one_ahead(batches):
-                outcomes = self._outcomes([read.result() for read in reads])
-                yield from map(prediction_row, batch, outcomes)
+            for window, reads in _one_ahead(windows):
+                yield from map(prediction_row, window, self._outcomes([read.result() for read in reads], size))
 
-    def _outcomes(self, parts: list[_Part | LriadError]) -> list[Verdict | LriadError]:
-        """One outcome a part; what could not be read stays the error it is."""
-        readable = [part for part in parts if isinstance(part, _Part)]
-        verdicts = iter(self._judge(readable) if readable else [])
-        return [next(verdicts) if isinstance(part, _Part) else part for part in parts]
+    def _batch_size_for(self, part: _Part | LriadError) -> int:
+        """How many prompts of about this one's length fit into the memory."""
+        policy: Any = self.policy
+        if not hasattr(policy, "config"):
+            return MAX_BATCH  # a server makes its own batches
+        if isinstance(part, LriadError):
+            return _UNPLANNED_BATCH
+        new_tokens = self.max_new_tokens if self.mode == "reason" else 0
+        per_prompt = memory_per_prompt(policy.config, part.tokens, new_tokens, policy.dtype.itemsize)
+        return batch_size_for(free_memory(policy.device), per_prompt, self.processes)
+
+    def _prepared(self, image: str | Path | Image.Image, object_name: str) -> _Part | LriadError:
+        """The image as a prompt, with its hash, or why it cannot be had."""
+        try:
+            build_prompt(object_name)
+            if isinstance(image, Image.Image):
+                pixels = to_rgb(ImageOps.exif_transpose(image))
+                digest = hashlib.sha256(pixels.tobytes()).hexdigest()
+            else:
+                pixels, digest = open_image(image), file_sha256(image)
+            prompt = self.policy.encode(pixels, object_name)
+            tokens = prompt["input_ids"].shape[1] if isinstance(prompt, dict) else 0
+            return _Part(prompt, tokens, digest)
+        except LriadError as error:
+            return error
+
+    def _outcomes(self, parts: Sequence[_Part | LriadError], batch_size: int) -> list[Verdict | LriadError]:
+        """One outcome a part, in batches of about one length; what could not be read stays the error it is."""
+        outcomes: list[Any] = list(parts)
+        readable = [(index, part) for index, part in enumerate(parts) if isinstance(part, _Part)]
+        for chosen in length_windows([part.tokens for _, part in readable], batch_size):
+            batch = [readable[position] for position in chosen]
+            for (index, _), outcome in zip(batch, self._judge([part for _, part in batch]), strict=True):
+                outcomes[index] = outcome
+        return outcomes
 
     def _judge(self, parts: list[_Part]) -> list[Verdict | LriadError]:
         """One outcome a part. A batch that fails is halved until the image at fault stands alone."""
@@ -150,29 +197,31 @@ class Inspector:
         half = len(parts) // 2
         return self._judge(parts[:half]) + self._judge(parts[half:])
 
-    def _run(self, policy: Policy, parts: list[_Part]) -> list[Verdict]:
-        images = [part.image for part in parts]
-        names = [part.object_name for part in parts]
+    def _run(self, policy: Policy | RemotePolicy, parts: list[_Part]) -> list[Verdict]:
+        prompts = [part.prompt for part in parts]
         start = time.perf_counter()
         if self.mode == "reason":
-            texts = policy.generate(images, names, max_new_tokens=self.max_new_tokens)
-            answers = policy.answer_probabilities(images, names, texts)
+            completions = policy.reason(prompts, max_new_tokens=self.max_new_tokens)
         else:
-            texts = [""] * len(parts)
-            answers = policy.answer_probabilities(images, names, None)
+            completions = policy.fast(prompts)
         seconds = (time.perf_counter() - start) / len(parts)
         return [
-            self._verdict(policy, part, text, answer, seconds)
-            for part, text, answer in zip(parts, texts, answers, strict=True)
+            self._verdict(policy, part, completion, seconds)
+            for part, completion in zip(parts, completions, strict=True)
         ]
 
-    def _verdict(self, policy: Policy, part: _Part, text: str, answer: AnswerProbability, seconds: float) -> Verdict:
-        p_defect = float(answer.p_defect)
-        if not 0 <= p_defect <= 1:
+    def _verdict(self, policy: Policy | RemotePolicy, part: _Part, completion: Completion, seconds: float) -> Verdict:
+        text, p_defect = completion.text, completion.p_defect
+        if p_defect is not None and not 0 <= p_defect <= 1:
             # NaN compares false with every threshold: it would pass the part as normal.
             raise LriadError(f"the policy's answer probability is {p_defect}: its weights or its dtype are broken")
-        said: VerdictLabel = "defect" if p_defect >= 0.5 else "normal"
-        label = parse_label(text) if self.mode == "reason" else said
+        label: VerdictLabel
+        if self.mode == "reason":
+            label = parse_label(text)
+        elif p_defect is None:
+            label = "unparsable"
+        else:
+            label = "defect" if p_defect >= 0.5 else "normal"
         return Verdict(
             label=label,
             p_defect=p_defect,
@@ -180,7 +229,7 @@ class Inspector:
             reasoning=parse_reasoning(text),
             text=text,
             follows_format=follows_format(text),
-            answer_forced=answer.forced,
+            answer_forced=completion.forced,
             mode=self.mode,
             seconds=seconds,
             image_sha256=part.sha256,
@@ -188,6 +237,7 @@ class Inspector:
             adapter_sha256=policy.adapter_sha256,
             prompt_version=PROMPT_VERSION,
             threshold=self.threshold,
+            p_missing=completion.p_missing,
         )
 
 
@@ -205,18 +255,6 @@ def prediction_row(sample: Sample, outcome: Verdict | LriadError) -> dict[str, A
         "truth": sample.label,
     }
     return row | ({"error": str(outcome)} if isinstance(outcome, LriadError) else outcome.to_dict())
-
-
-def _read(image: str | Path | Image.Image, object_name: str) -> _Part | LriadError:
-    """The image in RGB with its hash, or why it cannot be had."""
-    try:
-        build_prompt(object_name)
-        if isinstance(image, Image.Image):
-            pixels = to_rgb(ImageOps.exif_transpose(image))
-            return _Part(pixels, hashlib.sha256(pixels.tobytes()).hexdigest(), object_name)
-        return _Part(open_image(image), file_sha256(image), object_name)
-    except LriadError as error:
-        return error
 
 
 def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:

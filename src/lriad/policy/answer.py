@@ -19,16 +19,21 @@ FAST_PREFIX = "<think></think> "
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerProbability:
-    """The policy's probability of `defect` against `normal`.
+class Completion:
+    """What a policy said of one image, and how sure it is.
 
     Attributes:
-        p_defect: In [0, 1].
+        text: The completion, '' where none was written (`fast` mode).
+        p_defect: The policy's probability of `defect` against `normal` where the answer stands, in [0, 1]; None only
+            from a server that gives no log-probabilities.
         forced: True where the completion opened no answer block, so that one was forced behind its reasoning.
+        p_missing: Why p_defect is None, in one line.
     """
 
-    p_defect: float
+    text: str
+    p_defect: float | None
     forced: bool
+    p_missing: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,17 +11,17 @@ from typing import Any
 
 import torch
 from PIL import Image
-from transformers import GenerationConfig
 
 from lriad.errors import LriadError
 from lriad.policy.answer import (
     FAST_PREFIX,
-    AnswerProbability,
     AnswerSlot,
+    Completion,
     answer_slot,
     p_defect_from_logprobs,
     text_before_answer,
 )
+from lriad.policy.shared_prefix import Batch, PrefilledPrompts, collate, decode, padded, prefill
 from lriad.policy.vision import VisionFeatureCache, freeze_vision
 from lriad.prompt import build_messages
 
@@ -62,13 +63,24 @@ class Policy:
         self._weights = tuple(weights)
         self._adapter_weights = adapter_weights
         freeze_vision(model)
-        self.vision = VisionFeatureCache(self.base)
+        self.vision = VisionFeatureCache(self.base, max_bytes=0)
         self._prompts: dict[str, str] = {}
+        self._processing = threading.Lock()
 
     @property
     def base(self) -> Any:
         """The transformers model inside a PEFT wrapper, or the model itself."""
         return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+
+    @property
+    def config(self) -> Any:
+        """The transformers config."""
+        return self.base.config
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The base model's precision."""
+        return self.base.dtype
 
     @property
     def device(self) -> torch.device:
@@ -98,105 +110,146 @@ class Policy:
             )
         return self._prompts[object_name]
 
-    def encode(self, images: Sequence[Image.Image], object_names: Sequence[str]) -> dict[str, torch.Tensor]:
-        """The processor's batch for N prompts: `input_ids` and `attention_mask` of shape (N, L), padded on the left,
-        and the image tensors of the architecture."""
-        texts = [self.prompt_text(name) for name in object_names]
+    def encode(self, image: Image.Image, object_name: str) -> Batch:
+        """The processor's output for one prompt, without padding: what the other methods take.
+
+        May be called from several threads.
+        """
+        text = self.prompt_text(object_name)
         try:
-            batch = self.processor(images=[[image] for image in images], text=texts, padding=True, return_tensors="pt")
+            # A fast tokenizer keeps its padding in itself: two threads would collide.
+            with self._processing:
+                return dict(self.processor(images=[[image]], text=[text], return_tensors="pt"))
         except ValueError as error:
             # Such as an image 200 times as long as wide.
             raise LriadError(f"{self.name} cannot take this image: {str(error).splitlines()[0]}; crop it") from error
-        return dict(batch.to(self.device))
 
-    def _end_tokens(self) -> list[int]:
+    def collate(self, prompts: Sequence[Batch], suffixes: Sequence[Sequence[int]] | None = None) -> Batch:
+        """N prompts as one batch on the policy's device, with a suffix of token ids behind each, padded on the left."""
+        return collate(prompts, suffixes, self.tokenizer.pad_token_id, self.device)
+
+    def prefill(self, prompts: Sequence[Batch]) -> PrefilledPrompts:
+        """N prompts computed once, to be continued."""
+        return prefill(self.base, self.collate(prompts))
+
+    def rows(self, count: int) -> torch.Tensor:
+        """0, 1, …, count - 1: one continuation of each prompt."""
+        return torch.arange(count, device=self.device)
+
+    def end_tokens(self) -> list[int]:
         """What ends a completion: the model's end tokens and the tokenizer's."""
         own = self.base.generation_config.eos_token_id
         tokens = own if isinstance(own, list) else [own]
         return sorted({token for token in (*tokens, self.tokenizer.eos_token_id) if token is not None})
 
+    def text_of(self, ids: Sequence[Sequence[int]]) -> list[str]:
+        """Completions without special tokens."""
+        with self._processing:
+            return self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+
+    def answer_slots(self, before: Sequence[str]) -> list[AnswerSlot]:
+        """Where the answer stands behind each of these texts."""
+        with self._processing:
+            return [answer_slot(self.tokenizer, text) for text in before]
+
     @torch.inference_mode()
-    def generate(
-        self, images: Sequence[Image.Image], object_names: Sequence[str], *, max_new_tokens: int = 512
-    ) -> list[str]:
-        """Completions under greedy decoding.
+    def reason(self, prompts: Sequence[Batch], *, max_new_tokens: int = 512) -> list[Completion]:
+        """Completions under greedy decoding, each with P(defect) where its answer stands.
+
+        Greedy decoding is ours, whatever the model ships with: a repetition penalty, as Qwen2.5-VL has one, would
+        punish the answer for standing in the prompt, and the policy that is trained samples without it.
 
         Args:
-            images: N RGB images.
-            object_names: Their N objects, in words.
+            prompts: N prompts from `encode`.
             max_new_tokens: A completion is cut off there.
 
         Returns:
-            N completions, without special tokens.
+            N completions, without special tokens. What is said of an image does not depend on the rest of the batch.
         """
-        batch = self.encode(images, object_names)
-        # Not the model's own settings: a repetition penalty, as Qwen2.5-VL ships one, would punish the answer for
-        # standing in the prompt, and the policy that is trained samples without it.
-        settings = GenerationConfig(
+        prefilled = self.prefill(prompts)
+        ids = decode(
+            self.base,
+            prefilled,
+            self.rows(len(prompts)),
+            lambda logits: logits.argmax(-1),
             max_new_tokens=max_new_tokens,
-            do_sample=False,
-            # What is not set here is taken from the model after all.
-            repetition_penalty=1.0,
-            no_repeat_ngram_size=0,
-            num_beams=1,
-            eos_token_id=self._end_tokens(),
-            pad_token_id=self.tokenizer.pad_token_id,
+            end_tokens=self.end_tokens(),
         )
-        ids = self.model.generate(**batch, generation_config=settings)
-        return self.tokenizer.batch_decode(ids[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
+        return self._scored(prefilled, self.text_of(ids))
 
     @torch.inference_mode()
-    def answer_probabilities(
-        self,
-        images: Sequence[Image.Image],
-        object_names: Sequence[str],
-        completions: Sequence[str] | None = None,
-    ) -> list[AnswerProbability]:
-        """P(defect) where the answer stands, after each completion's own reasoning.
+    def score(self, prompts: Sequence[Batch], texts: Sequence[str]) -> list[Completion]:
+        """Given completions with P(defect) where their answers stand, after their own reasoning.
 
         Args:
-            images: N RGB images.
-            object_names: Their N objects, in words.
-            completions: N completions; None reads the answer without reasoning (`fast` mode).
+            prompts: N prompts from `encode`.
+            texts: N completions.
+        """
+        return self._scored(self.prefill(prompts), texts)
+
+    @torch.inference_mode()
+    def fast(self, prompts: Sequence[Batch]) -> list[Completion]:
+        """P(defect) without reasoning, in one forward pass.
+
+        Args:
+            prompts: N prompts from `encode`.
 
         Returns:
-            N probabilities. An image's value does not depend on the rest of the batch.
+            N completions without text.
         """
-        if completions is None:
-            before, forced = [FAST_PREFIX] * len(images), [False] * len(images)
+        [slot] = self.answer_slots([FAST_PREFIX])
+        if len(slot.defect) == len(slot.normal) == 1:
+            logits = self.base(**self.collate(prompts, [slot.prefix] * len(prompts)), logits_to_keep=1).logits[:, -1]
+            p = p_defect_from_logprobs(logits[:, slot.defect[0]].float(), logits[:, slot.normal[0]].float())
         else:
-            pairs = [text_before_answer(completion) for completion in completions]
-            before, forced = [text for text, _ in pairs], [flag for _, flag in pairs]
-        p = self.score_answers(self.encode(images, object_names), before)
-        return [AnswerProbability(value, flag) for value, flag in zip(p.tolist(), forced, strict=True)]
+            prefilled = self.prefill(prompts)
+            p = self.p_defect(prefilled, self.rows(len(prompts)), [FAST_PREFIX] * len(prompts))
+        return [Completion(text="", p_defect=value, forced=False) for value in p.tolist()]
 
-    def score_answers(self, batch: dict[str, torch.Tensor], before: Sequence[str]) -> torch.Tensor:
-        """P(defect) of shape (N,), float32, behind the texts `before`, for the N prompts of a processor's batch."""
-        slots = [answer_slot(self.tokenizer, text) for text in before]
+    def _rows(self, count: int) -> torch.Tensor:
+        return torch.arange(count, device=self.device)
+
+    def _scored(self, prefilled: PrefilledPrompts, texts: Sequence[str]) -> list[Completion]:
+        pairs = [text_before_answer(text) for text in texts]
+        p = self.p_defect(prefilled, self.rows(len(texts)), [before for before, _ in pairs])
+        return [
+            Completion(text, value, forced) for text, value, (_, forced) in zip(texts, p.tolist(), pairs, strict=True)
+        ]
+
+    def p_defect(self, prefilled: PrefilledPrompts, rows: torch.Tensor, before: Sequence[str]) -> torch.Tensor:
+        """P(defect) of shape (B,), float32, where the answer stands behind texts that continue prompts.
+
+        Args:
+            prefilled: N prompts.
+            rows: (B,), which prompt each text continues.
+            before: B texts up to the answer block.
+        """
+        slots = self.answer_slots(before)
         if all(len(slot.defect) == len(slot.normal) == 1 for slot in slots):
-            logits = self._logits_behind(batch, [slot.prefix for slot in slots])
-            rows = torch.arange(len(slots), device=logits.device)
-            defect = logits[rows, [slot.defect[0] for slot in slots]]
-            normal = logits[rows, [slot.normal[0] for slot in slots]]
+            logits = self._logits_behind(prefilled, rows, [slot.prefix for slot in slots], keep=1)[:, -1]
+            each = torch.arange(len(slots), device=logits.device)
+            defect = logits[each, [slot.defect[0] for slot in slots]]
+            normal = logits[each, [slot.normal[0] for slot in slots]]
         else:
-            defect = self._sequence_logprobs(batch, slots, "defect")
-            normal = self._sequence_logprobs(batch, slots, "normal")
+            defect = self._sequence_logprobs(prefilled, rows, slots, "defect")
+            normal = self._sequence_logprobs(prefilled, rows, slots, "normal")
         return p_defect_from_logprobs(defect, normal)
 
-    def _logits_behind(self, batch: dict[str, torch.Tensor], suffixes: Sequence[tuple[int, ...]]) -> torch.Tensor:
-        """Logits of the next token, (N, V) in float32, behind each prompt and its suffix of token ids."""
-        extended = extend_batch(batch, suffixes, self.tokenizer.pad_token_id)
-        return self.model(**extended, logits_to_keep=1).logits[:, -1].float()
+    def _logits_behind(
+        self, prefilled: PrefilledPrompts, rows: torch.Tensor, suffixes: Sequence[Sequence[int]], *, keep: int
+    ) -> torch.Tensor:
+        """Logits (B, keep, V) in float32 at the last tokens of the texts."""
+        ids, mask = padded(suffixes, self.tokenizer.pad_token_id, "left", self.device)
+        inputs = prefilled.continuation(rows, ids, mask)
+        return self.base(**inputs, logits_to_keep=keep).logits.float()
 
     def _sequence_logprobs(
-        self, batch: dict[str, torch.Tensor], slots: Sequence[AnswerSlot], answer: str
+        self, prefilled: PrefilledPrompts, rows: torch.Tensor, slots: Sequence[AnswerSlot], answer: str
     ) -> torch.Tensor:
-        """Log-probability (N,) of each slot's answer, which may be several tokens long."""
+        """Log-probability (B,) of each slot's answer, which may be several tokens long."""
         endings = [getattr(slot, answer) for slot in slots]
         suffixes = [slot.prefix + ending for slot, ending in zip(slots, endings, strict=True)]
-        longest = max(len(ending) for ending in endings)
-        extended = extend_batch(batch, suffixes, self.tokenizer.pad_token_id)
-        logits = self.model(**extended, logits_to_keep=longest + 1).logits.float()
+        logits = self._logits_behind(prefilled, rows, suffixes, keep=max(map(len, endings)) + 1)
         logps = logits.log_softmax(-1)
         total = []
         for row, ending in enumerate(endings):
@@ -204,30 +257,6 @@ class Policy:
             steps = torch.arange(-len(ending) - 1, -1, device=logps.device)
             total.append(logps[row, steps, torch.tensor(ending, device=logps.device)].sum())
         return torch.stack(total)
-
-
-def extend_batch(
-    batch: dict[str, torch.Tensor], suffixes: Sequence[Sequence[int]], pad_token_id: int
-) -> dict[str, torch.Tensor]:
-    """A processor's batch with each row's token ids appended, padded on the left anew.
-
-    Per-token fields (`attention_mask`, `mm_token_type_ids`, …) grow with the rows; image tensors stay.
-    """
-    ids, mask = batch["input_ids"], batch["attention_mask"]
-    lengths = mask.sum(1).tolist()
-    width = max(length + len(suffix) for length, suffix in zip(lengths, suffixes, strict=True))
-    per_token = {key for key, value in batch.items() if value.shape[:2] == ids.shape and value.dim() == 2}
-    extended = dict(batch)
-    for key in per_token:
-        fill = pad_token_id if key == "input_ids" else 0
-        rows = batch[key].new_full((len(lengths), width), fill)
-        for row, (length, suffix) in enumerate(zip(lengths, suffixes, strict=True)):
-            start = width - length - len(suffix)
-            rows[row, start : start + length] = batch[key][row, ids.shape[1] - length :]
-            tail = {"input_ids": list(suffix), "attention_mask": [1] * len(suffix)}.get(key, [0] * len(suffix))
-            rows[row, start + length :] = rows.new_tensor(tail)
-        extended[key] = rows
-    return extended
 
 
 def _sha256(files: Sequence[Path]) -> str:

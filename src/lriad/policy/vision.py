@@ -15,7 +15,7 @@ from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import ModelOutput
 
 CACHE_BYTES = 2 * 1024**3
-
+"""Image features that training keeps."""
 
 VISION_NAMES = (
     "vision_tower",
@@ -73,10 +73,10 @@ class VisionFeatureCache:
 
     Args:
         model: A transformers model with `base_model.get_image_features(pixel_values, ...)`.
-        max_bytes: Bound of the cache.
+        max_bytes: Bound of the cache; 0 leaves all to the model, as inspection does, which sees an image once.
     """
 
-    def __init__(self, model: nn.Module, max_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, model: nn.Module, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.encoded = 0
         self._bytes = 0
@@ -95,6 +95,8 @@ class VisionFeatureCache:
             base.get_image_features = get_image_features
 
     def _features(self, *args: Any, **kwargs: Any) -> Any:
+        if not self.max_bytes:
+            return self._original(*args, **kwargs)
         given = inspect.signature(self._original).bind(*args, **kwargs).arguments
         given = {**given.pop("kwargs", {}), **given}
         needed = {name for name, value in given.items() if value is not None}

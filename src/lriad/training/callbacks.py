@@ -181,13 +181,11 @@ class Validation(TrainerCallback):
         p_defects: list[float] = []
         for start in range(0, len(self.samples), self.batch_size):
             part = self.samples[start : start + self.batch_size]
-            images = [open_image(sample.image) for sample in part]
-            names = [sample.object_name for sample in part]
-            texts = self.policy.generate(images, names, max_new_tokens=self.max_new_tokens)
-            answers = self.policy.answer_probabilities(images, names, texts)
+            prompts = [self.policy.encode(open_image(sample.image), sample.object_name) for sample in part]
+            completions = self.policy.reason(prompts, max_new_tokens=self.max_new_tokens)
             truth += [sample.label == "defect" for sample in part]
-            labels += [parse_label(text) for text in texts]
-            p_defects += [answer.p_defect for answer in answers]
+            labels += [parse_label(completion.text) for completion in completions]
+            p_defects += [completion.p_defect for completion in completions if completion.p_defect is not None]
         return truth, labels, p_defects
 
 

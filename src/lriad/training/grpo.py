@@ -1,6 +1,6 @@
 """GRPO on TRL's trainer: what the paper needs and TRL does not have, and nothing more.
 
-Three things are added to `trl.GRPOTrainer`:
+Three things are added to `trl.GRPOTrainer` (a fourth, its speed, is `SharedPrefixTrainer`):
 
 - the policy's answer probability p reaches the rewards (as the column `p_correct`), and the class factor with it;
 - the advantages are Eq. 6-8's (population standard deviation), or our `focal` weighting of them;
@@ -18,7 +18,6 @@ from datasets import Dataset
 from peft import LoraConfig
 from torch.utils.data import Sampler
 from trl import GRPOConfig
-from trl import GRPOTrainer as TRLGRPOTrainer
 
 from lriad.data import Sample
 from lriad.data.image import open_image
@@ -31,9 +30,10 @@ from lriad.rewards import ClassFactor, FocalReward, accuracy_reward, class_name,
 from lriad.training.advantages import focal_advantages, focal_weights, paper_advantages
 from lriad.training.recipe import Recipe, deepspeed_config
 from lriad.training.sampling import drawn_samples
+from lriad.training.shared_prefix import SharedPrefixTrainer
 
 
-class GRPOTrainer(TRLGRPOTrainer):
+class GRPOTrainer(SharedPrefixTrainer):
     """TRL's trainer with the paper's rewards and advantages.
 
     Args:
@@ -42,13 +42,11 @@ class GRPOTrainer(TRLGRPOTrainer):
         samples: Labelled training images.
         args: TRL's arguments, from `grpo_config`.
         callbacks: Transformers callbacks.
+        shared: False computes each completion with a prompt of its own, as stock TRL does.
 
     Raises:
         LriadError: The adapter would touch the vision tower, or matches nothing.
     """
-
-    model: Any
-    num_generations: int
 
     def __init__(
         self,
@@ -57,8 +55,9 @@ class GRPOTrainer(TRLGRPOTrainer):
         samples: Sequence[Sample],
         args: GRPOConfig,
         callbacks: Sequence[Any] = (),
+        *,
+        shared: bool = True,
     ) -> None:
-        self.policy = policy
         self.recipe = recipe
         # Frequencies as they are drawn: balanced classes have no rare one left.
         drawn = drawn_samples(samples, recipe)
@@ -70,28 +69,19 @@ class GRPOTrainer(TRLGRPOTrainer):
         rewards: list[Any] = [format_reward, answer_reward]
         check_targets(policy.base, recipe.lora_targets)
         super().__init__(
-            model=policy.model,
+            policy,
+            recipe.max_prompt_tokens,
+            shared=shared,
             reward_funcs=rewards,
             args=args,
             train_dataset=training_dataset(drawn, recipe),
-            processing_class=policy.processor,
             peft_config=lora_config(recipe),
             callbacks=list(callbacks),
         )
-        policy.model = self.accelerator.unwrap_model(self.model)
         check_adapter(policy.model)
 
     def _get_train_sampler(self, dataset: Any = None) -> Sampler:
         return EpochSampler(super()._get_train_sampler(dataset), self)
-
-    def _generate_single_turn(self, prompt_ids: Any, *args: Any, **kwargs: Any) -> Any:
-        longest = max(map(len, prompt_ids))
-        if longest > self.recipe.max_prompt_tokens:
-            raise LriadError(
-                f"a prompt has {longest} tokens with its image, more than max_prompt_tokens="
-                f"{self.recipe.max_prompt_tokens}; lower max_pixels ({self.recipe.max_pixels}) or raise it"
-            )
-        return super()._generate_single_turn(prompt_ids, *args, **kwargs)
 
     def _calculate_rewards(
         self, inputs: list[dict], prompts: Any, completions: Any, completion_ids_list: Any
@@ -116,12 +106,9 @@ class GRPOTrainer(TRLGRPOTrainer):
         self._update_class_factor(inputs, accuracy)
         return rewards
 
-    def _generate_and_score_completions(self, inputs: list[dict]) -> dict[str, Any]:
-        output = super()._generate_and_score_completions(inputs)
-        advantages = self._advantages().flatten()
-        start = self.accelerator.process_index * len(inputs)
-        output["advantages"] = advantages[start : start + len(inputs)]
-        return output
+    def _own_advantages(self, count: int) -> torch.Tensor:
+        start = self.accelerator.process_index * count
+        return self._advantages().flatten()[start : start + count]
 
     def _advantages(self) -> torch.Tensor:
         """Advantages (P, G) of all processes' completions, from what `_calculate_rewards` gathered."""
@@ -173,17 +160,17 @@ class GRPOTrainer(TRLGRPOTrainer):
     @torch.no_grad()
     def _answer_probabilities(self, inputs: Sequence[dict], texts: Sequence[str]) -> torch.Tensor:
         """P(defect) after each completion's own reasoning, (B,) on the training device, without dropout."""
-        was_training = self.model.training
-        self.model.eval()
-        chunk = self.args.per_device_train_batch_size
+        before = [text_before_answer(text)[0] for text in texts]
+        rollout = self.rollout
         p = []
-        with self.accelerator.autocast():
-            for start in range(0, len(texts), chunk):
-                rows = inputs[start : start + chunk]
-                batch = self.policy.encode([row["image"] for row in rows], [row["object_name"] for row in rows])
-                before = [text_before_answer(text)[0] for text in texts[start : start + chunk]]
-                p.append(self.policy.score_answers(batch, before))
-        self.model.train(was_training)
+        with self._evaluating():
+            for part in self._micro_batches(len(texts)):
+                if rollout is not None and rollout.prefilled is not None:
+                    prefilled, rows = rollout.prefilled, rollout.rows[part]
+                else:
+                    prompts = [self.policy.encode(row["image"], row["object_name"]) for row in inputs[part]]
+                    prefilled, rows = self.policy.prefill(prompts), self.policy.rows(len(prompts))
+                p.append(self.policy.p_defect(prefilled, rows, before[part]))
         return torch.cat(p)
 
     def _update_class_factor(self, inputs: Sequence[dict], accuracy: Sequence[float]) -> None:

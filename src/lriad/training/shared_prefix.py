@@ -1,0 +1,307 @@
+"""TRL's GRPO step without its copies of the prompt.
+
+Stock TRL computes a prompt and its image once for each of its G completions: in generation, again for the reference,
+again for the loss. Here each prompt is computed once in each of them, and its completions continue from it
+(`lriad.policy.shared_prefix`); the processor runs once a prompt, a group stays together, and the numbers are the same.
+The loss and everything around it stay TRL's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate.utils import DistributedType
+from transformers import TemperatureLogitsWarper, TopPLogitsWarper
+from transformers.integrations import is_deepspeed_zero3_enabled
+from trl import GRPOConfig
+from trl import GRPOTrainer as TRLGRPOTrainer
+
+from lriad.errors import LriadError
+from lriad.policy import Policy
+from lriad.policy.shared_prefix import (
+    Batch,
+    PrefilledPrompts,
+    decode,
+    disagreement,
+    packed_is_cheaper,
+    packed_rows,
+    padded,
+    prefill,
+)
+from lriad.policy.vision import CACHE_BYTES
+
+logger = logging.getLogger(__name__)
+
+FLOAT32_TOLERANCE, HALF_TOLERANCE = 1e-3, 0.1
+"""Mean difference from the plain forward pass that log-probabilities may have; in half precision both are rounded."""
+
+
+@dataclass
+class Rollout:
+    """What is kept of a generation batch until its last micro-batch.
+
+    Attributes:
+        prompts, batch: N prompts, each without padding, and together.
+        rows: (B,), which prompt each completion continues.
+        prefilled: The prompts' keys and values under the policy that sampled, until the rewards are there.
+    """
+
+    prompts: list[Batch]
+    batch: Batch
+    rows: torch.Tensor
+    prefilled: PrefilledPrompts | None = None
+
+
+class SharedPrefixTrainer(TRLGRPOTrainer):
+    """TRL's trainer, with prompts shared by their completions where the model allows it.
+
+    Its data set's rows are `prompt`, `image` and `object_name`. Subclasses say what the advantages are.
+
+    Args:
+        policy: The policy to train.
+        max_prompt_tokens: A longer prompt is an error.
+        shared: False trains as stock TRL does.
+        settings: TRL's arguments.
+
+    Attributes:
+        stock_because: Why each completion is computed with a prompt of its own after all; None where it is not.
+        rollout: The generation batch that is being trained on, None in the stock way.
+    """
+
+    args: GRPOConfig
+    model: Any
+    num_generations: int
+    max_completion_length: int
+    _buffered_inputs: Any
+
+    def __init__(self, policy: Policy, max_prompt_tokens: int, *, shared: bool = True, **settings: Any) -> None:
+        self.policy = policy
+        self.max_prompt_tokens = max_prompt_tokens
+        super().__init__(model=policy.model, processing_class=policy.processor, **settings)
+        policy.model = self.accelerator.unwrap_model(self.model)
+        policy.vision.max_bytes = CACHE_BYTES if shared else 0
+        self.rollout: Rollout | None = None
+        self.stock_because: str | None = None if shared else "asked for"
+        self._probed = not shared
+        self._rows: Any = None
+
+    # --- Whether prompts can be shared --------------------------------------------------------------
+
+    def _obstacle(self, prompt: Batch) -> str | None:
+        """Why prompts cannot be shared here, None where they can."""
+        base = self.policy.base
+        attention = base.config.get_text_config()._attn_implementation
+        if self.use_vllm:
+            return "completions come from vLLM"
+        if is_deepspeed_zero3_enabled() or self.accelerator.distributed_type == DistributedType.FSDP:
+            return "the weights are sharded over processes"
+        if attention not in ("sdpa", "eager"):
+            return f"attention is {attention}; sdpa and eager take the masks that it needs"
+        # An architecture that nobody thought of is compared with its plain forward pass, and never trained wrongly.
+        texts = ["<think>A dark line breaks the surface.</think> <answer>A</answer>", "<think>Even</think>"]
+        try:
+            with torch.no_grad(), self._evaluating():
+                difference = disagreement(
+                    base, prompt, [self.policy.tokenizer(text)["input_ids"] for text in texts], self._pad_token_id
+                )
+        except Exception as error:
+            return f"{type(base).__name__} refuses it ({(str(error).splitlines() or [type(error).__name__])[0][:120]})"
+        if difference > (FLOAT32_TOLERANCE if base.dtype == torch.float32 else HALF_TOLERANCE):
+            return f"log-probabilities of {type(base).__name__} would be wrong by {difference:.3g}"
+        return None
+
+    @property
+    def _pad_token_id(self) -> int:
+        return self.policy.tokenizer.pad_token_id
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Without dropout: what samples is the policy itself."""
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            yield
+        finally:
+            self.model.train(was_training)
+
+    # --- Rollouts -----------------------------------------------------------------------------------
+
+    def _generate_and_score_completions(self, inputs: list[dict]) -> dict[str, Any]:
+        self.rollout = None
+        output = super()._generate_and_score_completions(inputs) if self.stock_because else self._shared_batch(inputs)
+        return output | {"advantages": self._own_advantages(len(inputs))}
+
+    def _own_advantages(self, count: int) -> torch.Tensor:
+        """Advantages (B,) of this process's completions, whose rewards have just been calculated."""
+        raise NotImplementedError
+
+    def _shared_batch(self, inputs: list[dict]) -> dict[str, torch.Tensor]:
+        """What TRL's method returns, with the row of each completion's prompt in place of the images."""
+        self.rollout = rollout = self._encoded(inputs)
+        device = self.accelerator.device
+        prompts = [row["prompt"] for row in inputs]
+        _, completion_ids_list, _, completions, *_ = self._generate(prompts)
+        ids, mask = padded(completion_ids_list, self._pad_token_id, "right", device)
+        output = {
+            "prompt_rows": rollout.rows,
+            "prompt_ids": rollout.batch["input_ids"][rollout.rows],
+            "prompt_mask": rollout.batch["attention_mask"][rollout.rows],
+            "completion_ids": ids,
+            "completion_mask": mask,
+            "num_items_in_batch": self.accelerator.gather(mask.sum()).sum(),
+        }
+        if self.beta:
+            base = self.accelerator.unwrap_model(self.model)
+            with torch.no_grad(), base.disable_adapter():
+                output["ref_per_token_logps"] = torch.cat(
+                    [
+                        self._shared_logps(base, rollout.rows[part], ids[part], mask[part])[0]
+                        for part in self._micro_batches(len(inputs))
+                    ]
+                )
+        rewards = self._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        rollout.prefilled = None
+        self._log_rewards(rewards)
+        return output
+
+    def _encoded(self, inputs: list[dict]) -> Rollout:
+        """The distinct prompts of a generation batch, each processed once."""
+        # TRL's sampler repeats each prompt G times; a process's share may begin inside of a group.
+        start = self.accelerator.process_index * len(inputs)
+        groups = [(start + index) // self.num_generations for index in range(len(inputs))]
+        firsts = [index for index, group in enumerate(groups) if index == 0 or group != groups[index - 1]]
+        prompts = [self.policy.encode(inputs[i]["image"], inputs[i]["object_name"]) for i in firsts]
+        longest = max(prompt["input_ids"].shape[1] for prompt in prompts)
+        self._check_length(longest)
+        rows = torch.tensor(groups, device=self.accelerator.device) - groups[0]
+        return Rollout(prompts, self.policy.collate(prompts), rows)
+
+    def _check_length(self, tokens: int) -> None:
+        if tokens > self.max_prompt_tokens:
+            raise LriadError(
+                f"a prompt has {tokens} tokens with its image, more than max_prompt_tokens={self.max_prompt_tokens}; "
+                "lower max_pixels or raise it"
+            )
+
+    def _tokenize_prompts(self, prompts: list) -> Any:
+        if self.rollout is None:
+            return super()._tokenize_prompts(prompts)
+        each = [prompt["input_ids"][0].tolist() for prompt in self.rollout.prompts]
+        return [each[row] for row in self.rollout.rows.tolist()], None, {}
+
+    def _generate_single_turn(self, prompt_ids: Any, *args: Any, **kwargs: Any) -> Any:
+        rollout = self.rollout
+        if rollout is None:
+            self._check_length(max(map(len, prompt_ids)))
+            return super()._generate_single_turn(prompt_ids, *args, **kwargs)
+        with torch.no_grad(), self._evaluating():
+            rollout.prefilled = prefill(self.policy.base, rollout.batch)
+            completion_ids = decode(
+                self.policy.base,
+                rollout.prefilled,
+                rollout.rows,
+                sampler(self.temperature, self.top_p),
+                max_new_tokens=self.max_completion_length,
+                end_tokens=self.eos_token_ids,
+            )
+        return completion_ids, None
+
+    def _log_rewards(self, rewards: torch.Tensor) -> None:
+        """TRL's metrics of the rewards (B, number of rewards) of all processes."""
+        metrics = self._metrics["train"]
+        for name, values in zip(self.reward_func_names, rewards.unbind(1), strict=True):
+            metrics[f"rewards/{name}/mean"].append(values.mean().item())
+            metrics[f"rewards/{name}/std"].append(values.std().item())
+        total = (rewards * self.reward_weights.to(rewards.device)).sum(1)
+        spread = total.view(-1, self.num_generations).std(1)
+        metrics["reward"].append(total.mean().item())
+        metrics["reward_std"].append(total.std().item())
+        metrics["frac_reward_zero_std"].append(spread.isclose(torch.zeros_like(spread)).float().mean().item())
+
+    # --- Loss ---------------------------------------------------------------------------------------
+
+    def _micro_batches(self, count: int) -> list[slice]:
+        size = self.args.per_device_train_batch_size
+        return [slice(start, start + size) for start in range(0, count, size)]
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        if not self._probed:
+            first = self.policy.encode(generation_batch[0]["image"], generation_batch[0]["object_name"])
+            self.stock_because, self._probed = self._obstacle(self.policy.collate([first])), True
+            if self.stock_because:
+                logger.warning("each completion gets a prompt of its own, as in stock TRL: %s", self.stock_because)
+        if self.stock_because:
+            return super()._prepare_inputs(generation_batch)
+        # TRL shuffles the completions here, which would tear groups apart.
+        parts = self._micro_batches(len(generation_batch))
+        if self._step % (len(parts) * self.num_iterations) == 0 or self._buffered_inputs is None:
+            batch = self._generate_and_score_completions(generation_batch)
+            self._buffered_inputs = [
+                {name: value if value.dim() == 0 else value[part] for name, value in batch.items()} for part in parts
+            ]
+        return self._buffered_inputs[self._step % len(parts)]
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        self._rows = inputs.get("prompt_rows")
+        return super()._compute_loss(model, inputs)
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        if self.rollout is None:
+            return super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
+            )
+        ids, mask = input_ids[:, -logits_to_keep:], attention_mask[:, -logits_to_keep:]
+        return *self._shared_logps(model, self._rows, ids, mask), None
+
+    def _shared_logps(
+        self, model: Any, rows: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-probabilities of completions' tokens and the entropies there, both (B, C).
+
+        Args:
+            model: The policy's model as it is trained, or as the reference.
+            rows: (B,), which of the rollout's prompts each continues.
+            ids, mask: (B, C), the completions, padded on the right.
+        """
+        assert self.rollout is not None
+        base = self.policy.base
+        used, local = rows.unique(return_inverse=True)
+        batch = self.policy.collate([self.rollout.prompts[row] for row in used.tolist()])
+        # Checkpointed layers and wrapped models take no cache of ours.
+        whole = model is not self.policy.model or (self.args.gradient_checkpointing and torch.is_grad_enabled())
+        with self.accelerator.autocast():
+            if whole or packed_is_cheaper(batch["input_ids"].shape[1], *ids.shape, prompts=len(used)):
+                packed = packed_rows(base, batch, local, ids, mask, self._pad_token_id)
+                outputs = model(**packed.inputs, labels=packed.labels, fused_lm_head=True)
+                return packed.unpacked(outputs.log_probs), packed.unpacked(outputs.entropy)
+            inputs = prefill(base, batch).continuation(local, ids, mask)
+            labels = torch.nn.functional.pad(ids.masked_fill(mask == 0, -100), (1, 0), value=-100)
+            outputs = model(**inputs, labels=labels, fused_lm_head=True)
+            return outputs.log_probs, outputs.entropy
+
+
+def sampler(temperature: float, top_p: float) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Draws token ids (B,) from logits (B, V), as Transformers' `generate` does."""
+    warpers: list[Any] = [TemperatureLogitsWarper(temperature)] if temperature != 1 else []
+    warpers += [TopPLogitsWarper(top_p)] if top_p < 1 else []
+
+    def pick(logits: torch.Tensor) -> torch.Tensor:
+        scores = logits.float()
+        for warper in warpers:
+            scores = warper(None, scores)
+        return torch.multinomial(scores.softmax(-1), num_samples=1)[:, 0]
+
+    return pick

@@ -1,0 +1,137 @@
+"""A step whose prompts are shared gives what stock TRL gives, completion for completion."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_data import make_parts
+from tiny_models import FAMILIES, save_tiny_model
+from transformers import TrainerCallback
+from transformers.trainer_callback import PrinterCallback
+
+from lriad.policy import load_policy
+from lriad.training import Recipe, shared_prefix
+from lriad.training.grpo import GRPOTrainer, grpo_config
+from lriad.training.train import training_samples
+
+STEPS = 20
+GROUP = 3
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    return make_parts(tmp_path_factory.mktemp("parts"))
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def model_dir(request, tmp_path_factory):
+    return save_tiny_model(request.param, tmp_path_factory.mktemp(request.param) / "model")
+
+
+class Replay(GRPOTrainer):
+    """Is told what to say, and keeps what it computes."""
+
+    def _generate_single_turn(self, prompt_ids: Any, *args: Any, **kwargs: Any) -> Any:
+        draw = random.Random(self.state.global_step)
+        end = self.policy.tokenizer.eos_token_id
+        said = [[draw.randrange(10, 300) for _ in range(draw.randint(1, 12))] for _ in prompt_ids]
+        # Some end, some are cut off; one of them is the end token alone.
+        return [[end], *(ids + [end] * draw.randint(0, 1) for ids in said[1:])], None
+
+    def _get_per_token_logps_and_entropies(self, model: Any, input_ids: Any, attention_mask: Any, keep: int, *a, **k):
+        result = super()._get_per_token_logps_and_entropies(model, input_ids, attention_mask, keep, *a, **k)
+        if torch.is_grad_enabled() and self.state.global_step == 0:
+            for row, mask, logps, entropies in zip(input_ids, attention_mask, *result[:2], strict=True):
+                seen = tuple(row[mask.bool()].tolist())
+                length = int(mask[-keep:].sum())
+                self.seen[seen] = (logps[:length].detach(), entropies[:length].detach())
+        return result
+
+
+class Gradients(TrainerCallback):
+    """The first update's gradients."""
+
+    def __init__(self) -> None:
+        self.first: dict[str, torch.Tensor] = {}
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        if not self.first:
+            self.first = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+def trained(recipe: Recipe, folder: Path, *, shared: bool) -> tuple[Replay, Gradients, dict[str, list[float]]]:
+    torch.manual_seed(0)
+    samples, _ = training_samples(recipe)
+    policy = load_policy(recipe.policy, device="cpu", max_pixels=recipe.max_pixels, attention=recipe.attention)
+    args = grpo_config(recipe, str(folder), world_size=1, use_cpu=True, bf16=False)
+    gradients = Gradients()
+    trainer = Replay(policy, recipe, samples, args, [gradients], shared=shared)
+    trainer.remove_callback(PrinterCallback)
+    trainer.seen = {}
+    # Both matrices of LoRA: with B at zero, as it starts, A would have no gradient.
+    generator = torch.Generator().manual_seed(1)
+    for name, weight in trainer.model.named_parameters():
+        if "lora_B" in name:
+            weight.data = 0.1 * torch.randn(weight.shape, generator=generator)
+    trainer.train()
+    steps = [entry for entry in trainer.state.log_history if "loss" in entry]
+    return trainer, gradients, {name: [step[name] for step in steps] for name in ("loss", "grad_norm")}
+
+
+def recipe_for(model: Path, data: str, **changes: Any) -> Recipe:
+    settings: dict[str, Any] = {
+        "policy": str(model),
+        "data": data,
+        "output": "unused",
+        "reward": "paper",
+        "paper_reading": "ungated",
+        "validation_fraction": 0.0,
+        "prompts_per_step": 3,
+        "group_size": GROUP,
+        "completions_per_device": 3 * GROUP,
+        "steps": STEPS,
+        "max_completion_tokens": 13,
+        "max_pixels": 12_544,
+        "learning_rate": 2e-4,
+        "lr_scheduler": "constant",
+        "lora_dropout": 0.0,
+        "report_to": [],
+        "eval_steps": None,
+        "save_steps": 1000,
+        "dtype": "float32",
+        "attention": "sdpa",
+    }
+    return Recipe(**(settings | changes))
+
+
+def assert_same_steps(ours: Any, stock: Any) -> None:
+    (our_trainer, our_gradients, our_steps), (stock_trainer, stock_gradients, stock_steps) = ours, stock
+    assert our_trainer.stock_because is None
+    assert stock_trainer.stock_because
+    assert our_trainer.seen.keys() == stock_trainer.seen.keys()
+    assert len({len(key) for key in our_trainer.seen}) > 3, "prompts and completions of several lengths"
+    for key, expected in stock_trainer.seen.items():
+        for ours_of, stock_of in zip(our_trainer.seen[key], expected, strict=True):
+            assert torch.allclose(ours_of, stock_of, rtol=0, atol=1e-5)
+    assert our_gradients.first.keys() == stock_gradients.first.keys() != set()
+    for name, expected in stock_gradients.first.items():
+        scale = expected.norm()
+        assert scale > 0
+        assert (our_gradients.first[name] - expected).norm() <= 1e-4 * scale, name
+    assert len(our_steps["loss"]) == STEPS
+    assert our_steps["loss"] == pytest.approx(stock_steps["loss"], abs=1e-4)
+    # Without a reference the loss itself is 0 while its gradient is not.
+    assert our_steps["grad_norm"] == pytest.approx(stock_steps["grad_norm"], rel=1e-3)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.04])
+def test_a_shared_prompt_changes_nothing(model_dir, parts, tmp_path, monkeypatch, beta):
+    recipe = recipe_for(model_dir, parts, beta=beta)
+    stock = trained(recipe, tmp_path / "stock", shared=False)
+    for form in ("expanded", "packed"):
+        monkeypatch.setattr(shared_prefix, "packed_is_cheaper", lambda *_, form=form, **__: form == "packed")
+        assert_same_steps(trained(recipe, tmp_path / form, shared=True), stock)
