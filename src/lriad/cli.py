@@ -8,7 +8,8 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,7 +20,7 @@ from lriad.errors import LriadError
 from lriad.verdict import Mode
 
 if TYPE_CHECKING:
-    from lriad.data import Sample
+    from lriad.data import Sample, SampleTable
     from lriad.evaluation import Evaluation
 
 app = typer.Typer(
@@ -33,7 +34,7 @@ data_app = typer.Typer(no_args_is_help=True, help="Look at, make and download da
 app.add_typer(data_app, name="data")
 
 _TABLE_LIMIT = 200
-"""Images up to which a terminal shows a table of what is in the output file; a longer list is read there."""
+"""Images up to which a terminal shows a table; a longer list is read in the output file, or line by line."""
 
 
 Split = Literal["all", "train", "test"]
@@ -46,7 +47,12 @@ ThresholdOption = Annotated[
     float | None,
     typer.Option("--threshold", help="Decide 'defect' where p_defect reaches it; else by the answer."),
 ]
-BatchOption = Annotated[int, typer.Option("--batch-size", help="Images that go through the policy together.")]
+BatchOption = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-size", help="Images that go through the policy together.", show_default="as many as memory allows"
+    ),
+]
 ProcessesOption = Annotated[
     int, typer.Option("--processes", help="Worker processes, on one GPU each where there are GPUs.")
 ]
@@ -206,7 +212,7 @@ def inspect(
         Path | None,
         typer.Option("--output", help="A .jsonl or .csv file. Images that are in it are not inspected again."),
     ] = None,
-    batch_size: BatchOption = 8,
+    batch_size: BatchOption = None,
     processes: ProcessesOption = 1,
     max_new_tokens: TokensOption = 512,
     device: DeviceOption = None,
@@ -239,18 +245,18 @@ def inspect(
             _print_table([row for row in read_predictions(output) if row["id"] in asked])
     else:
         rows: Iterable[dict[str, Any]] = inspect_rows(samples, **settings)
-        if sys.stdout.isatty():
+        counts: Counter[str] = Counter()
+        if sys.stdout.isatty() and len(samples) <= _TABLE_LIMIT:
             from tqdm import tqdm
 
             rows = list(tqdm(rows, "inspecting", len(samples), unit="image", leave=False, disable=None))
             _print_table(rows)
-            outcomes = [outcome_of(row) for row in rows]
+            counts.update(map(outcome_of, rows))
         else:
-            outcomes = []
             for row in rows:
                 typer.echo("\t".join(_cells(row)))
-                outcomes.append(outcome_of(row))
-        summary = summarise(outcomes)
+                counts[outcome_of(row)] += 1
+        summary = summarise(counts)
     where = f" in {output}" if output else ""
     typer.echo(
         f"{summary.images} images: {summary.normal} normal, {summary.defect} defect, "
@@ -260,7 +266,7 @@ def inspect(
     raise typer.Exit(3 if summary.errors else 1 if summary.defect or summary.review else 0)
 
 
-def photographs(paths: Sequence[str], object_name: str) -> list[Sample]:
+def photographs(paths: Sequence[str], object_name: str) -> SampleTable:
     """The images that a user names, each once, as samples of unknown label whose id is the path.
 
     A folder stands for all images below it; a pattern is expanded where no file is called so. A file that is
@@ -269,28 +275,37 @@ def photographs(paths: Sequence[str], object_name: str) -> list[Sample]:
     Raises:
         LriadError: A folder or a pattern stands for nothing, or the object's name cannot be used.
     """
-    from lriad.data import Sample
+    from lriad.data import Sample, SampleTable
     from lriad.prompt import build_prompt
 
     build_prompt(object_name)
-    files = dict.fromkeys(file for path in paths for file in _files_of(os.path.expanduser(path)))
-    return [Sample(Path(file).as_posix(), file, "unknown", object_name, object_name) for file in files]
+    samples = SampleTable()
+    for path in paths:
+        for file in _files_of(os.path.expanduser(path)):
+            id_ = Path(file).as_posix()
+            if samples.ids().position_of(id_) is None:
+                samples.append(Sample(id_, file, "unknown", object_name, object_name))
+    return samples
 
 
-def _files_of(path: str) -> list[str]:
+def _files_of(path: str) -> Iterator[str]:
     from lriad.data._files import walk_images
 
     if os.path.isdir(path):
-        found = [os.path.normpath(os.path.join(path, name)) for name in walk_images(path, ".")]
-        if not found:
+        found = (os.path.normpath(os.path.join(path, name)) for name in walk_images(path, "."))
+        first = next(found, None)
+        if first is None:
             raise LriadError(f"{path}: no images in this folder")
-        return found
-    if not os.path.lexists(path) and glob.escape(path) != path:
+        yield first
+        yield from found
+    elif not os.path.lexists(path) and glob.escape(path) != path:
         matches = sorted(glob.glob(path, recursive=True))
         if not matches:
             raise LriadError(f"{path}: no file matches this pattern")
-        return [file for match in matches for file in (_files_of(match) if os.path.isdir(match) else [match])]
-    return [path]
+        for match in matches:
+            yield from _files_of(match) if os.path.isdir(match) else [match]
+    else:
+        yield path
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, str, str, str]:
@@ -350,7 +365,7 @@ def evaluate(
         Path | None,
         typer.Option("--output", help="The run folder.", show_default="named after policy and data, in runs/"),
     ] = None,
-    batch_size: BatchOption = 8,
+    batch_size: BatchOption = None,
     processes: ProcessesOption = 1,
     max_new_tokens: TokensOption = 512,
     device: DeviceOption = None,

@@ -11,16 +11,9 @@ from lriad.data.strings import Interned, Strings
 texts = st.lists(st.text(max_size=4) | st.sampled_from(["", "a", "\udcff", "é", "a\nb"]), max_size=60)
 
 
-def packed(items: list[str]) -> Strings:
-    strings = Strings()
-    for item in items:
-        strings.append(item)
-    return strings
-
-
 @given(texts, texts)
 def test_behaves_like_a_list(items: list[str], others: list[str]) -> None:
-    strings = packed(items)
+    strings = Strings(items)
     assert list(strings) == items
     assert [strings.position_of(item) for item in items] == [items.index(item) for item in items]
     for item in others:  # looked up and appended in turn
@@ -31,7 +24,7 @@ def test_behaves_like_a_list(items: list[str], others: list[str]) -> None:
 
 
 def test_a_copy_of_another_process_finds_its_strings() -> None:
-    strings = packed(["a", "b"])
+    strings = Strings(["a", "b"])
     assert strings.position_of("b") == 1
     assert pickle.loads(pickle.dumps(strings)).position_of("b") == 1
 

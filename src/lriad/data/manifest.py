@@ -147,12 +147,12 @@ def _load(path: str, rows: Iterable[_Row]) -> SampleTable:
     for line, row in rows:
         where = f"{show(path)}:{line}"
         sample = _parse(row, where, dataset)
-        earlier = table.position_of(sample.id)
+        earlier = table.ids().position_of(sample.id)
         if earlier is not None:
             _check_agreement(table[earlier], lines[earlier], sample, root, where, same_id=True)
             continue  # an exact repeat says nothing new
         own = own_images.position_of(sample.image)
-        twin = table.position_of(sample.image) if own is None else own_indices[own]
+        twin = table.ids().position_of(sample.image) if own is None else own_indices[own]
         if twin is not None:
             _check_agreement(table[twin], lines[twin], sample, root, where, same_id=False)
         if sample.id != sample.image and own is None:

@@ -117,7 +117,7 @@ def _check_sides(table: SampleTable, spec: str, split: str) -> None:
 def _id_prefixes(tables: Sequence[SampleTable]) -> list[str]:
     """What goes before the ids of each table: nothing, or the data sets' names where two share an id."""
     pairs = combinations(tables, 2)
-    if not any(first.position_of(id_) is not None for first, second in pairs for id_ in second.ids()):
+    if not any(first.ids().position_of(id_) is not None for first, second in pairs for id_ in second.ids()):
         return [""] * len(tables)
     names = [table.kinds[0].dataset for table in tables]
     earlier = [names[:index].count(name) for index, name in enumerate(names)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 
 class Strings:
@@ -11,15 +11,20 @@ class Strings:
 
     A million short strings in a list and a dict take about 200 bytes each. Here a string costs its UTF-8 bytes, an
     8-byte end, and, once one has been looked up, 6 to 12 bytes of a hash table.
+
+    Args:
+        texts: What to begin with.
     """
 
     __slots__ = ("_bytes", "_ends", "_indexed", "_slots")
 
-    def __init__(self) -> None:
+    def __init__(self, texts: Iterable[str] = ()) -> None:
         self._bytes = bytearray()
         self._ends = array("Q")
         self._slots = array("I")  # open addressing: 0 is free, else a position + 1
         self._indexed = 0
+        for text in texts:
+            self.append(text)
 
     def append(self, text: str) -> None:
         """Adds a string behind the last; it may be there already."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, overload
 
 from lriad.data.sample import Label, Sample, Split
@@ -94,13 +94,9 @@ class SampleTable(Sequence[Sample]):
             whole._take_from(table, range(len(table)), prefix)
         return whole
 
-    def ids(self) -> Iterator[str]:
-        """The ids, in order."""
-        return iter(self._ids)
-
-    def position_of(self, id_: str) -> int | None:
-        """Index of the first sample of this id; None where there is none."""
-        return self._ids.position_of(id_)
+    def ids(self) -> Strings:
+        """The ids, in order; only to be read."""
+        return self._ids
 
     def take(self, indices: Iterable[int]) -> SampleTable:
         """The samples at these indices, in their order."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import json
 import math
@@ -11,8 +12,9 @@ import signal
 import sys
 import threading
 import traceback
+from array import array
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
 from multiprocessing import connection, get_context, parent_process
@@ -20,7 +22,10 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from lriad.data._files import show
 from lriad.data.sample import Sample
+from lriad.data.strings import Strings
+from lriad.data.table import SampleTable
 from lriad.errors import LriadError
 from lriad.inspection.inspector import Inspector
 from lriad.prompt import PROMPT_VERSION
@@ -39,6 +44,11 @@ _COLUMNS = (
 )
 _SETTINGS = ("policy_sha256", "adapter_sha256", "mode", "prompt_version", "threshold", "memory")
 """What all rows of one file share."""
+
+_WORTH_A_WORKER = 8
+"""Images for which one more process loads a policy, where no batch size says so."""
+_OUTCOMES = ("", "normal", "defect", "review", "error")
+"""What an image's code stands for while a file is written; '' is an image that is still to be inspected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +70,14 @@ class Summary:
     resumed: int = 0
 
 
-def summarise(outcomes: Sequence[str], resumed: int = 0) -> Summary:
-    """Count outcomes, each of them a decision or `error`."""
-    counts = Counter(outcomes)
+def summarise(counts: Mapping[str, int], resumed: int = 0) -> Summary:
+    """The summary of so many images of each outcome, a decision or `error`."""
     return Summary(
-        images=len(outcomes),
-        normal=counts["normal"],
-        defect=counts["defect"],
-        review=counts["review"],
-        errors=counts["error"],
+        images=sum(counts.values()),
+        normal=counts.get("normal", 0),
+        defect=counts.get("defect", 0),
+        review=counts.get("review", 0),
+        errors=counts.get("error", 0),
         resumed=resumed,
     )
 
@@ -103,8 +112,10 @@ def inspect_rows(
     if processes < 1:
         raise LriadError(f"processes {processes}: expected 1 or more")
     inspector = Inspector(policy, **settings)
-    workers = min(processes, math.ceil(len(samples) / inspector.batch_size))
+    workers = min(processes, math.ceil(len(samples) / (inspector.batch_size or _WORTH_A_WORKER)))
     if workers <= 1:
+        if samples:
+            _load_policy(inspector)
         return inspector.inspect_samples(samples)
     if not isinstance(policy, str | Path):
         raise LriadError("several processes load a policy each: give it by name, not as an object")
@@ -142,28 +153,49 @@ def inspect_to_file(
     """
     from tqdm import tqdm
 
-    wanted = {sample.id for sample in samples}
-    if len(wanted) != len(samples):
-        raise LriadError(f"{output}: cannot be written for samples whose ids are not unique")
+    ids = samples.ids() if isinstance(samples, SampleTable) else Strings(sample.id for sample in samples)
+    for index, id_ in enumerate(ids):
+        if ids.position_of(id_) != index:
+            raise LriadError(f"{output}: cannot be written for samples whose ids are not unique: {show(id_)}")
     inspector = Inspector(policy, **settings)
-    with _PredictionsFile(Path(output)) as file:
+    with _PredictionsFile(Path(output), ids) as file:
         if file.settings:
             file.require_same(mode=inspector.mode, threshold=inspector.threshold, prompt_version=PROMPT_VERSION)
         if retry_errors:
             file.drop_errors()
-        outcomes = {name: outcome for name, outcome in file.outcomes.items() if name in wanted}
-        resumed = len(outcomes)
-        pending = [sample for sample in samples if sample.id not in outcomes]
+        pending = array("Q", (index for index, code in enumerate(file.codes) if not code))
+        resumed = len(ids) - len(pending)
         if file.settings and not pending:
             # Rows of another policy must not pass for this one's.
             now = inspector.policy
             file.require_same(policy_sha256=now.policy_sha256, adapter_sha256=now.adapter_sha256)
+        rest = _take(samples, pending) if resumed else samples
+        del pending
         hidden = None if progress else True  # None: hidden where stderr is no terminal
-        with closing(inspect_rows(pending, policy=policy, processes=processes, **settings)) as rows:
+        with closing(inspect_rows(rest, policy=policy, processes=processes, **settings)) as rows:
             for row in tqdm(rows, "inspecting", len(samples), initial=resumed, unit="image", disable=hidden):
                 file.append(row)
-                outcomes[row["id"]] = outcome_of(row)
-    return summarise([outcomes[sample.id] for sample in samples], resumed)
+        counts = Counter(file.codes)
+    return summarise({outcome: counts[code] for code, outcome in enumerate(_OUTCOMES) if code}, resumed)
+
+
+def _take(samples: Sequence[Sample], indices: Sequence[int]) -> Sequence[Sample]:
+    return samples.take(indices) if isinstance(samples, SampleTable) else [samples[index] for index in indices]
+
+
+def _load_policy(inspector: Inspector) -> None:
+    """Load an inspector's policy now, without garbage collection in between.
+
+    Importing torch and transformers makes millions of objects, nearly all of which stay; to look through them again
+    and again would take a tenth of the time.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        _ = inspector.policy
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _is_csv(path: Path) -> bool:
@@ -180,19 +212,25 @@ def _as_cell(value: Any) -> str:
 class _PredictionsFile:
     """A predictions file open for appending, by one process at a time.
 
+    Args:
+        path: The file.
+        ids: Of the images that are asked for.
+
     Attributes:
-        outcomes: Outcome of each image in the file, by id.
-        settings: What its rows share; empty before the first verdict.
+        codes: One byte for each of these images: the place of its outcome in `_OUTCOMES`.
+        settings: What the rows share; empty before the first verdict.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, ids: Strings) -> None:
         self.path = path
+        self._ids = ids
         self._is_csv = _is_csv(path)
         self._start = _csv_line(_COLUMNS) if self._is_csv else b'{"id": '
 
     def __enter__(self) -> _PredictionsFile:
-        self.outcomes: dict[str, str] = {}
+        self.codes = bytearray(len(self._ids))
         self.settings: dict[str, Any] = {}
+        self._has_errors = False
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._stream = self.path.open("a+b", buffering=0)
@@ -240,7 +278,7 @@ class _PredictionsFile:
 
     def drop_errors(self) -> None:
         """Take the error rows out of the file."""
-        if "error" not in self.outcomes.values():
+        if not self._has_errors:
             return
         part = self.path.with_name(self.path.name + ".part")
         with part.open("wb") as stream:
@@ -263,10 +301,14 @@ class _PredictionsFile:
                     raise LriadError(f"{self.path}, line {number}: not JSON; repair or remove it") from error
 
     def _take_note(self, row: dict[str, Any]) -> None:
-        if not isinstance(row, dict) or not row.get("id"):
+        if not isinstance(row, dict) or not isinstance(row.get("id"), str) or outcome_of(row) not in _OUTCOMES[1:]:
             raise LriadError(f"{self.path}: holds a line that is no prediction; repair or remove it")
-        self.outcomes[row["id"]] = outcome_of(row)
-        if not row.get("error"):
+        outcome, position = outcome_of(row), self._ids.position_of(row["id"])
+        if position is not None:
+            self.codes[position] = _OUTCOMES.index(outcome)
+        if outcome == "error":
+            self._has_errors = True
+        else:
             settings = {name: row.get(name) for name in _SETTINGS}
             self.settings = self.settings or settings
             self.require_same(**settings)
@@ -320,13 +362,14 @@ def _rows_from_workers(
     from torch import cuda
 
     gpus = cuda.device_count() if settings.get("device") is None else 0
+    sharing = math.ceil(workers / gpus) if gpus else workers
     context = get_context("spawn")
     running: dict[connection.Connection, SpawnProcess] = {}
     try:
         for index in range(workers):
             reader, writer = context.Pipe(duplex=False)
             own = {**settings, "device": f"cuda:{index % gpus}"} if gpus else settings
-            arguments = (writer, samples[index::workers], policy, own, workers)
+            arguments = (writer, samples[index::workers], policy, {**own, "processes": sharing}, workers)
             running[reader] = context.Process(target=_work, args=arguments, daemon=True)
             running[reader].start()
             writer.close()  # so that the worker's end is the only one, and its death the end of the pipe
@@ -366,7 +409,9 @@ def _work(
         import torch
 
         torch.set_num_threads(max(1, torch.get_num_threads() // workers))
-        for row in Inspector(policy, **settings).inspect_samples(samples):
+        inspector = Inspector(policy, **settings)
+        _load_policy(inspector)
+        for row in inspector.inspect_samples(samples):
             writer.send(row)
     except LriadError as error:
         writer.send(error)
