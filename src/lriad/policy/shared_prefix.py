@@ -5,7 +5,8 @@ its keys and values are computed once: rollouts, answer probabilities and log-pr
 forms give the same numbers:
 
 - *expanded prefix*: the prompt's keys and values are repeated for its completions, which form a batch of their own;
-- *packed row*: one row [prompt | completion 1 | … | completion G], in which no completion sees another.
+- *packed row*: one row [prompt | completion 1 | … | completion G], in which no completion sees another. It needs no
+  cache, but its attention is (P + G C)^2 and it was slower at every length measured (docs/performance.md).
 
 Both keep the prompt's last token out of the shared part and put it in front of each completion instead: it is the one
 that predicts a completion's first token. Positions are always passed explicitly, as the architecture counts them: the
@@ -276,17 +277,6 @@ def _packed_mask(valid: torch.Tensor, prefix: int, places: int, width: int, dtyp
     return torch.zeros(allowed.shape, dtype=dtype, device=valid.device).masked_fill_(~allowed, torch.finfo(dtype).min)[
         :, None
     ]
-
-
-def packed_is_cheaper(prompt: int, completions: int, length: int, *, prompts: int) -> bool:
-    """Whether packed rows cost less than an expanded prefix.
-
-    Args:
-        prompt: Tokens of a prompt.
-        completions, length: Completions, and tokens of each.
-        prompts: How many prompts they continue.
-    """
-    return False
 
 
 def disagreement(model: Any, prompt: Batch, completions: Sequence[Sequence[int]], pad_token_id: int) -> float:

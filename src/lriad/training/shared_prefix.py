@@ -28,7 +28,6 @@ from lriad.policy.shared_prefix import (
     PrefilledPrompts,
     decode,
     disagreement,
-    packed_is_cheaper,
     packed_rows,
     padded,
     prefill,
@@ -280,10 +279,8 @@ class SharedPrefixTrainer(TRLGRPOTrainer):
         base = self.policy.base
         used, local = rows.unique(return_inverse=True)
         batch = self.policy.collate([self.rollout.prompts[row] for row in used.tolist()])
-        # Checkpointed layers and wrapped models take no cache of ours.
-        whole = model is not self.policy.model or (self.args.gradient_checkpointing and torch.is_grad_enabled())
         with self.accelerator.autocast():
-            if whole or packed_is_cheaper(batch["input_ids"].shape[1], *ids.shape, prompts=len(used)):
+            if self._takes_no_cache(model):
                 packed = packed_rows(base, batch, local, ids, mask, self._pad_token_id)
                 outputs = model(**packed.inputs, labels=packed.labels, fused_lm_head=True)
                 return packed.unpacked(outputs.log_probs), packed.unpacked(outputs.entropy)
@@ -291,6 +288,10 @@ class SharedPrefixTrainer(TRLGRPOTrainer):
             labels = torch.nn.functional.pad(ids.masked_fill(mask == 0, -100), (1, 0), value=-100)
             outputs = model(**inputs, labels=labels, fused_lm_head=True)
             return outputs.log_probs, outputs.entropy
+
+    def _takes_no_cache(self, model: Any) -> bool:
+        """Whether a model drops the cache it is given: checkpointed layers do, and a wrapper counts forward passes."""
+        return self.args.gradient_checkpointing or model is not self.policy.model
 
 
 def sampler(temperature: float, top_p: float) -> Callable[[torch.Tensor], torch.Tensor]:
