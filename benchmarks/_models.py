@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import string
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,8 +47,8 @@ class Shape:
 
 
 SHAPES = {
-    # The paper's proportions: a tower of about a tenth of the weights, a vocabulary of about a tenth.
-    "35M": Shape(512, 1536, 8, 8, 2, 8192, 6, 256, 8),
+    # As the 7B: heads of 128 and 80, an MLP 5.3 times as wide as the rest, a tenth of the weights in the vocabulary.
+    "27M": Shape(384, 2048, 8, 3, 1, 8192, 3, 160, 2),
     "2B": Shape(1536, 8960, 28, 12, 2, 151_936, 32, 1280, 16),
     "7B": Shape(3584, 18_944, 28, 28, 4, 152_064, 32, 1280, 16),
 }
@@ -118,21 +120,24 @@ def _mrope_section(head: int) -> list[int]:
 
 
 def _tokenizer(vocabulary: int) -> Any:
-    """Byte-level BPE, filled up with words that nobody says, so that each id that a random model draws is a token."""
+    """Byte-level BPE that knows a prompt's words and random ones, so that what a random model says reads back as about
+    as many tokens; filled up to the vocabulary's size with words that nobody says."""
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    texts = [build_prompt("metal nut"), build_completion("A dark line breaks the surface.", "defect")] * 4
+    draw = random.Random(0)
+    words = ["".join(draw.choices(string.ascii_lowercase, k=draw.randint(2, 8))) for _ in range(20_000)]
+    texts = [build_prompt("metal nut"), build_completion("A dark line breaks the surface.", "defect")] * 1000
     trainer = trainers.BpeTrainer(
-        vocab_size=512,
+        vocab_size=min(vocabulary, 8192),
         special_tokens=list(_SPECIAL),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.add_tokens([f"word{i}" for i in range(vocabulary - tokenizer.get_vocab_size())])
+    tokenizer.train_from_iterator([*texts, " ".join(words)], trainer)
+    tokenizer.add_tokens([f"<word{i}>" for i in range(vocabulary - tokenizer.get_vocab_size())])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="<|endoftext|>",

@@ -1,6 +1,6 @@
 """A GRPO step: stock TRL against ours, in turn, in one process.
 
-    python benchmarks/grpo_step.py                  # the embedded policy; a 35 M Qwen2-VL of the paper's proportions
+    python benchmarks/grpo_step.py                  # the embedded policy; a 27 M Qwen2-VL of the paper's proportions
     python benchmarks/grpo_step.py --models 2B 7B   # on a GPU: the real shapes with random weights, in bfloat16
     python benchmarks/grpo_step.py --curves FOLDER  # step time over G and over image tokens, as PNG
 
@@ -53,7 +53,7 @@ class Case:
         else:
             policy = str(folder / name)
             if not Path(policy).exists():
-                dtype = torch.float32 if name == "35M" else torch.bfloat16
+                dtype = torch.float32 if name == "27M" else torch.bfloat16
                 save_qwen2_vl(SHAPES[name], Path(policy), dtype)
             self.samples = noise_images(folder / "images", max(8, prompts), tokens)
         self.recipe = Recipe(
@@ -196,7 +196,7 @@ def compare(case: Case, pairs: int) -> dict[str, Any]:
 def summary(case: Case, result: dict[str, Any], memory: dict[str, float]) -> str:
     """A markdown table of one case."""
     recipe, times = case.recipe, result["times"]
-    peak = peak_flops(torch.float32 if case.name in ("embedded", "35M") else torch.bfloat16)
+    peak = peak_flops(torch.float32 if case.name in ("embedded", "27M") else torch.bfloat16)
     ratios = [stock["total"] / ours["total"] for stock, ours in zip(times["stock"], times["ours"], strict=True)]
     lines = [
         f"**{case.name}**: {recipe.prompts_per_step} prompts x {recipe.group_size} completions x "
@@ -240,7 +240,7 @@ def curves(folder: Path, output: Path, repeats: int) -> str:
         seconds: dict[str, list[float]] = {"stock": [], "ours": []}
         for value in values:
             group, tokens = (value, 512) if name == "group" else (8, value)
-            case = Case("35M", folder, prompts=1, group=group, completion=100, tokens=tokens)
+            case = Case("27M", folder, prompts=1, group=group, completion=100, tokens=tokens)
             for kind in seconds:
                 stepper = Stepper(case.trainer(kind))
                 runs = [stepper.step(index)["total"] for index in range(repeats + 1)][1:]
@@ -261,7 +261,7 @@ def curves(folder: Path, output: Path, repeats: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=["embedded", "35M"], choices=["embedded", *SHAPES])
+    parser.add_argument("--models", nargs="+", default=["embedded", "27M"], choices=["embedded", *SHAPES])
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--curves", type=Path, help="folder for the plots, instead of the pairs")
     parser.add_argument("--repeats", type=int, default=2, help="steps a point of the curves")
@@ -273,7 +273,7 @@ def main() -> None:
         if arguments.curves:
             parts.append(curves(folder, arguments.curves, arguments.repeats))
         for name in [] if arguments.curves else arguments.models:
-            sizes = {"embedded": (4, 8, 48), "35M": (2, 8, 100)}.get(name, (8, 8, 100))
+            sizes = {"embedded": (4, 8, 48), "27M": (1, 8, 100)}.get(name, (8, 8, 100))
             case = Case(name, folder, prompts=sizes[0], group=sizes[1], completion=sizes[2])
             memory = {kind: peak_memory(case, kind) for kind in ("stock", "ours")}
             parts.append(summary(case, compare(case, arguments.pairs), memory))

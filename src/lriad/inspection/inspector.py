@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from lriad.policy import Completion, Policy
 
 _READERS = 4
-_UNPLANNED_BATCH = 8
-"""Where the first image, which tells how long prompts are, cannot be read."""
+_UNKNOWN_TOKENS = 1024
+"""Of a prompt, where the first image, which tells how long prompts are, cannot be read."""
 _WINDOW = 2
 """Batches whose images are read together, so that each can be made of images of about one length."""
 
@@ -134,7 +134,8 @@ class Inspector:
         first = next(remaining, None)
         if first is None:
             return
-        size = self.batch_size or self._batch_size_for(self._prepared(first.image, first.object_name))
+        part = self._prepared(first.image, first.object_name)
+        size = self.planned_batch_size(part.tokens if isinstance(part, _Part) else _UNKNOWN_TOKENS)
         with ThreadPoolExecutor(_READERS, thread_name_prefix="read-image") as pool:
             windows = (
                 (window, [pool.submit(self._prepared, sample.image, sample.object_name) for sample in window])
@@ -143,15 +144,15 @@ class Inspector:
             for window, reads in _one_ahead(windows):
                 yield from map(prediction_row, window, self._outcomes([read.result() for read in reads], size))
 
-    def _batch_size_for(self, part: _Part | LriadError) -> int:
-        """How many prompts of about this one's length fit into the memory."""
+    def planned_batch_size(self, tokens: int) -> int:
+        """How many prompts of so many tokens go through the policy together."""
+        if self.batch_size is not None:
+            return self.batch_size
         policy: Any = self.policy
         if not hasattr(policy, "config"):
             return MAX_BATCH  # a server makes its own batches
-        if isinstance(part, LriadError):
-            return _UNPLANNED_BATCH
         new_tokens = self.max_new_tokens if self.mode == "reason" else 0
-        per_prompt = memory_per_prompt(policy.config, part.tokens, new_tokens, policy.dtype.itemsize)
+        per_prompt = memory_per_prompt(policy.config, tokens, new_tokens, policy.dtype.itemsize)
         return batch_size_for(free_memory(policy.device), per_prompt, self.processes)
 
     def _prepared(self, image: str | Path | Image.Image, object_name: str) -> _Part | LriadError:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from PIL import Image
@@ -21,9 +22,14 @@ from lriad.policy.answer import (
     p_defect_from_logprobs,
     text_before_answer,
 )
-from lriad.policy.shared_prefix import Batch, PrefilledPrompts, collate, decode, padded, prefill
+from lriad.policy.shared_prefix import Batch, Decoded, PrefilledPrompts, collate, decode, joined, padded, prefill
 from lriad.policy.vision import VisionFeatureCache, freeze_vision
 from lriad.prompt import build_messages
+
+T = TypeVar("T")
+
+CPU_TOKENS = 1024
+"""Tokens of prompts that a CPU computes together."""
 
 
 class Policy:
@@ -124,13 +130,41 @@ class Policy:
             # Such as an image 200 times as long as wide.
             raise LriadError(f"{self.name} cannot take this image: {str(error).splitlines()[0]}; crop it") from error
 
-    def collate(self, prompts: Sequence[Batch], suffixes: Sequence[Sequence[int]] | None = None) -> Batch:
+    def collate(
+        self, prompts: Sequence[Batch], suffixes: Sequence[Sequence[int]] | None = None, *, width: int = 0
+    ) -> Batch:
         """N prompts as one batch on the policy's device, with a suffix of token ids behind each, padded on the left."""
-        return collate(prompts, suffixes, self.tokenizer.pad_token_id, self.device)
+        return collate(prompts, suffixes, self.tokenizer.pad_token_id, self.device, width)
 
     def prefill(self, prompts: Sequence[Batch]) -> PrefilledPrompts:
         """N prompts computed once, to be continued."""
-        return prefill(self.base, self.collate(prompts))
+        width = max(_length(prompt) for prompt in prompts)
+        return joined(self._in_parts(lambda part: prefill(self.base, self.collate(part, width=width)), prompts))
+
+    def _in_parts(self, compute: Callable[[Sequence[Batch]], T], prompts: Sequence[Batch]) -> list[T]:
+        """What is computed of all prompts together; on a CPU, of a few at a time.
+
+        There one long prompt is work enough, and the large tensors of many are slower. Without gradients each core
+        takes prompts of its own: a small model's operations are too short to be shared by several.
+        """
+        if self.device.type != "cpu":
+            return [compute(prompts)]
+        together = max(1, CPU_TOKENS // max(_length(prompt) for prompt in prompts))
+        parts = [prompts[start : start + together] for start in range(0, len(prompts), together)]
+        cores = torch.get_num_threads()
+        if not torch.is_inference_mode_enabled() or not 1 < cores <= len(parts):
+            return [compute(part) for part in parts]
+
+        def alone(part: Sequence[Batch]) -> T:
+            torch.set_num_threads(1)
+            with torch.inference_mode():
+                return compute(part)
+
+        try:
+            with ThreadPoolExecutor(cores, thread_name_prefix="prompts") as pool:
+                return list(pool.map(alone, parts))
+        finally:
+            torch.set_num_threads(cores)
 
     def rows(self, count: int) -> torch.Tensor:
         """0, 1, …, count - 1: one continuation of each prompt."""
@@ -167,15 +201,16 @@ class Policy:
             N completions, without special tokens. What is said of an image does not depend on the rest of the batch.
         """
         prefilled = self.prefill(prompts)
-        ids = decode(
+        decoded = decode(
             self.base,
             prefilled,
             self.rows(len(prompts)),
             lambda logits: logits.argmax(-1),
             max_new_tokens=max_new_tokens,
             end_tokens=self.end_tokens(),
+            watch=self.letters,
         )
-        return self._scored(prefilled, self.text_of(ids))
+        return self._scored(prefilled, self.text_of(decoded.ids), decoded)
 
     @torch.inference_mode()
     def score(self, prompts: Sequence[Batch], texts: Sequence[str]) -> list[Completion]:
@@ -197,34 +232,70 @@ class Policy:
         Returns:
             N completions without text.
         """
-        [slot] = self.answer_slots([FAST_PREFIX])
-        if len(slot.defect) == len(slot.normal) == 1:
-            logits = self.base(**self.collate(prompts, [slot.prefix] * len(prompts)), logits_to_keep=1).logits[:, -1]
-            p = p_defect_from_logprobs(logits[:, slot.defect[0]].float(), logits[:, slot.normal[0]].float())
+        if self.letters:
+            [slot] = self.answer_slots([FAST_PREFIX])
+
+            def logits_of(part: Sequence[Batch]) -> torch.Tensor:
+                return self.base(**self.collate(part, [slot.prefix] * len(part)), logits_to_keep=1).logits[:, -1]
+
+            logits = torch.cat(self._in_parts(logits_of, prompts))[:, list(self.letters)].float()
+            p = p_defect_from_logprobs(logits[:, 0], logits[:, 1])
         else:
-            prefilled = self.prefill(prompts)
-            p = self.p_defect(prefilled, self.rows(len(prompts)), [FAST_PREFIX] * len(prompts))
+            p = self.p_defect(self.prefill(prompts), self.rows(len(prompts)), [FAST_PREFIX] * len(prompts))
         return [Completion(text="", p_defect=value, forced=False) for value in p.tolist()]
 
     def _rows(self, count: int) -> torch.Tensor:
         return torch.arange(count, device=self.device)
 
-    def _scored(self, prefilled: PrefilledPrompts, texts: Sequence[str]) -> list[Completion]:
+    def _scored(
+        self, prefilled: PrefilledPrompts, texts: Sequence[str], decoded: Decoded | None = None
+    ) -> list[Completion]:
         pairs = [text_before_answer(text) for text in texts]
-        p = self.p_defect(prefilled, self.rows(len(texts)), [before for before, _ in pairs])
+        p = self.p_defect(prefilled, self.rows(len(texts)), [before for before, _ in pairs], decoded)
         return [
             Completion(text, value, forced) for text, value, (_, forced) in zip(texts, p.tolist(), pairs, strict=True)
         ]
 
-    def p_defect(self, prefilled: PrefilledPrompts, rows: torch.Tensor, before: Sequence[str]) -> torch.Tensor:
+    @cached_property
+    def letters(self) -> tuple[int, ...]:
+        """The answers' two tokens, defect first, where each is one token; else none."""
+        [slot] = self.answer_slots([FAST_PREFIX])
+        return (*slot.defect, *slot.normal) if len(slot.defect) == len(slot.normal) == 1 else ()
+
+    def p_defect(
+        self,
+        prefilled: PrefilledPrompts,
+        rows: torch.Tensor,
+        before: Sequence[str],
+        decoded: Decoded | None = None,
+    ) -> torch.Tensor:
         """P(defect) of shape (B,), float32, where the answer stands behind texts that continue prompts.
 
         Args:
             prefilled: N prompts.
             rows: (B,), which prompt each text continues.
             before: B texts up to the answer block.
+            decoded: The texts' own tokens, where this policy has just written them watching `letters`: where they are
+                the canonical ones, the answer's logits are known already.
         """
         slots = self.answer_slots(before)
+        p = torch.empty(len(slots), device=self.device)
+        known = [index for index, slot in enumerate(slots) if decoded is not None and self._wrote(decoded, index, slot)]
+        if known and decoded is not None:
+            at = decoded.watched[known, [len(slots[index].prefix) for index in known]]
+            p[known] = p_defect_from_logprobs(at[:, 0], at[:, 1])
+        rest = [index for index in range(len(slots)) if index not in set(known)]
+        if rest:
+            p[rest] = self._p_behind(prefilled, rows[rest], [slots[index] for index in rest])
+        return p
+
+    def _wrote(self, decoded: Decoded, index: int, slot: AnswerSlot) -> bool:
+        """Whether a completion's own tokens lead up to the answer in this slot, and one stands there."""
+        ids, end = decoded.ids[index], len(slot.prefix)
+        return len(ids) > end and tuple(ids[:end]) == slot.prefix and (*slot.defect, *slot.normal) == self.letters
+
+    def _p_behind(self, prefilled: PrefilledPrompts, rows: torch.Tensor, slots: Sequence[AnswerSlot]) -> torch.Tensor:
+        """P(defect) of shape (B,) from a pass over the texts."""
         if all(len(slot.defect) == len(slot.normal) == 1 for slot in slots):
             logits = self._logits_behind(prefilled, rows, [slot.prefix for slot in slots], keep=1)[:, -1]
             each = torch.arange(len(slots), device=logits.device)
@@ -257,6 +328,10 @@ class Policy:
             steps = torch.arange(-len(ending) - 1, -1, device=logps.device)
             total.append(logps[row, steps, torch.tensor(ending, device=logps.device)].sum())
         return torch.stack(total)
+
+
+def _length(prompt: Batch) -> int:
+    return prompt["input_ids"].shape[1]
 
 
 def _sha256(files: Sequence[Path]) -> str:

@@ -81,7 +81,11 @@ def padded(
 
 
 def collate(
-    prompts: Sequence[Batch], suffixes: Sequence[Sequence[int]] | None, pad_token_id: int, device: Any
+    prompts: Sequence[Batch],
+    suffixes: Sequence[Sequence[int]] | None,
+    pad_token_id: int,
+    device: Any,
+    width: int = 0,
 ) -> Batch:
     """One batch of N prompts, padded on the left.
 
@@ -90,6 +94,7 @@ def collate(
         suffixes: Token ids behind each prompt.
         pad_token_id: Stands where there is nothing.
         device: Where the batch goes.
+        width: Tokens of a row at least.
 
     Returns:
         Per-token fields of shape (N, L); image tensors one behind the other.
@@ -105,7 +110,9 @@ def collate(
                 [*value[0].tolist(), *(tail if text is None else [text] * len(tail))]
                 for value, tail in zip(values, tails, strict=True)
             ]
-            batch[name] = padded(rows, pad_token_id if name == "input_ids" else 0, "left", device)[0]
+            fill = pad_token_id if name == "input_ids" else 0
+            field = padded(rows, fill, "left", device)[0]
+            batch[name] = torch.nn.functional.pad(field, (max(0, width - field.shape[1]), 0), value=fill)
         else:
             batch[name] = torch.cat(values).to(device, non_blocking=True)
     return batch
@@ -141,6 +148,36 @@ def prefill(model: Any, batch: Batch) -> PrefilledPrompts:
     )
 
 
+def joined(parts: Sequence[PrefilledPrompts]) -> PrefilledPrompts:
+    """Prompts of one width that were computed in several batches, as one."""
+    if len(parts) == 1:
+        return parts[0]
+    layers: list[Any] = []
+    for same_depth in zip(*(part.cache.layers for part in parts), strict=True):
+        layer = DynamicLayer()
+        layer.update(*(torch.cat([getattr(one, name) for one in same_depth]) for name in ("keys", "values")))
+        layers.append(layer)
+    return PrefilledPrompts(
+        cache=Cache(layers=layers),
+        mask=torch.cat([part.mask for part in parts]),
+        last_ids=torch.cat([part.last_ids for part in parts]),
+        last_positions=torch.cat([part.last_positions for part in parts], -2),
+    )
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """B completions as they were written.
+
+    Attributes:
+        ids: Their token ids; one that ended holds its end token.
+        watched: (B, T, W), logits of the watched tokens where each token of a completion was chosen.
+    """
+
+    ids: list[list[int]]
+    watched: torch.Tensor
+
+
 def decode(
     model: Any,
     prompts: PrefilledPrompts,
@@ -149,7 +186,8 @@ def decode(
     *,
     max_new_tokens: int,
     end_tokens: Sequence[int],
-) -> list[list[int]]:
+    watch: Sequence[int] = (),
+) -> Decoded:
     """Write B completions, one token of each at a time.
 
     Args:
@@ -159,9 +197,7 @@ def decode(
         pick: Chooses token ids (B,) from logits (B, V).
         max_new_tokens: A completion is cut off there.
         end_tokens: What ends a completion.
-
-    Returns:
-        B lists of token ids; one that ended holds its end token.
+        watch: Token ids whose logits are kept at every step.
     """
     device = prompts.last_ids.device
     ends = torch.tensor(sorted(end_tokens), device=device)
@@ -170,6 +206,7 @@ def decode(
     mask = torch.cat([prompts.mask[rows], prompts.mask.new_ones(len(rows), max_new_tokens)], 1)
     ids, positions = prompts.last_ids[rows], prompts.last_positions[..., rows, :]
     written = ids.new_zeros(len(rows), max_new_tokens)
+    watched = torch.zeros(len(rows), max_new_tokens, len(watch), device=device)
     lengths = ids.new_full((len(rows),), max_new_tokens)
     in_batch = torch.arange(len(rows), device=device)
     running = torch.ones(len(rows), dtype=torch.bool, device=device)
@@ -182,6 +219,8 @@ def decode(
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]
+        if watch:
+            watched[in_batch, step] = logits[:, list(watch)].float()
         chosen = pick(logits)
         written[in_batch, step] = chosen
         ended = running & torch.isin(chosen, ends)
@@ -196,7 +235,8 @@ def decode(
             cache.batch_select_indices(running)
             in_batch, mask, ids, positions = in_batch[running], mask[running], ids[running], positions[..., running, :]
             running = running[running]
-    return [tokens[:length] for tokens, length in zip(written.tolist(), lengths.tolist(), strict=True)]
+    cut = [tokens[:length] for tokens, length in zip(written.tolist(), lengths.tolist(), strict=True)]
+    return Decoded(cut, watched)
 
 
 @dataclass(frozen=True)

@@ -162,15 +162,15 @@ class GRPOTrainer(SharedPrefixTrainer):
         """P(defect) after each completion's own reasoning, (B,) on the training device, without dropout."""
         before = [text_before_answer(text)[0] for text in texts]
         rollout = self.rollout
-        p = []
         with self._evaluating():
+            if rollout is not None and rollout.prefilled is not None:
+                return self.policy.p_defect(rollout.prefilled, rollout.rows, before, rollout.decoded)
+            p = []
             for part in self._micro_batches(len(texts)):
-                if rollout is not None and rollout.prefilled is not None:
-                    prefilled, rows = rollout.prefilled, rollout.rows[part]
-                else:
-                    prompts = [self.policy.encode(row["image"], row["object_name"]) for row in inputs[part]]
-                    prefilled, rows = self.policy.prefill(prompts), self.policy.rows(len(prompts))
-                p.append(self.policy.p_defect(prefilled, rows, before[part]))
+                prompts = [self.policy.encode(row["image"], row["object_name"]) for row in inputs[part]]
+                p.append(
+                    self.policy.p_defect(self.policy.prefill(prompts), self.policy.rows(len(prompts)), before[part])
+                )
         return torch.cat(p)
 
     def _update_class_factor(self, inputs: Sequence[dict], accuracy: Sequence[float]) -> None:

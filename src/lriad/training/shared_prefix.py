@@ -25,6 +25,7 @@ from lriad.errors import LriadError
 from lriad.policy import Policy
 from lriad.policy.shared_prefix import (
     Batch,
+    Decoded,
     PrefilledPrompts,
     decode,
     disagreement,
@@ -47,13 +48,15 @@ class Rollout:
     Attributes:
         prompts, batch: N prompts, each without padding, and together.
         rows: (B,), which prompt each completion continues.
-        prefilled: The prompts' keys and values under the policy that sampled, until the rewards are there.
+        prefilled, decoded: The prompts' keys and values under the policy that sampled, and what it wrote, until the
+            rewards are there.
     """
 
     prompts: list[Batch]
     batch: Batch
     rows: torch.Tensor
     prefilled: PrefilledPrompts | None = None
+    decoded: Decoded | None = None
 
 
 class SharedPrefixTrainer(TRLGRPOTrainer):
@@ -164,7 +167,7 @@ class SharedPrefixTrainer(TRLGRPOTrainer):
                     ]
                 )
         rewards = self._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        rollout.prefilled = None
+        rollout.prefilled = rollout.decoded = None
         self._log_rewards(rewards)
         return output
 
@@ -199,16 +202,17 @@ class SharedPrefixTrainer(TRLGRPOTrainer):
             self._check_length(max(map(len, prompt_ids)))
             return super()._generate_single_turn(prompt_ids, *args, **kwargs)
         with torch.no_grad(), self._evaluating():
-            rollout.prefilled = prefill(self.policy.base, rollout.batch)
-            completion_ids = decode(
+            rollout.prefilled = self.policy.prefill(rollout.prompts)
+            rollout.decoded = decode(
                 self.policy.base,
                 rollout.prefilled,
                 rollout.rows,
                 sampler(self.temperature, self.top_p),
                 max_new_tokens=self.max_completion_length,
                 end_tokens=self.eos_token_ids,
+                watch=self.policy.letters,
             )
-        return completion_ids, None
+        return rollout.decoded.ids, None
 
     def _log_rewards(self, rewards: torch.Tensor) -> None:
         """TRL's metrics of the rewards (B, number of rewards) of all processes."""
