@@ -3,6 +3,7 @@
     python benchmarks/grpo_step.py                  # the embedded policy; a 27 M Qwen2-VL of the paper's proportions
     python benchmarks/grpo_step.py --models 2B 7B   # on a GPU: the real shapes with random weights, in bfloat16
     python benchmarks/grpo_step.py --curves FOLDER  # step time over G and over image tokens, as PNG
+    python benchmarks/grpo_step.py --forms          # the two forms of a shared prompt, over the completions' length
 
 Stock is `trl.GRPOTrainer` as it comes, its vision tower frozen in eval mode. Ours computes the answer probability p
 of each completion besides, which the focal reward needs and stock does not have. The same images, seeds and number of
@@ -259,11 +260,40 @@ def curves(folder: Path, output: Path, repeats: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def forms(folder: Path) -> str:
+    """Seconds of the loss, forward and backward, with an expanded prefix and with packed rows."""
+    case = Case("27M", folder, prompts=1, group=8, completion=8)
+    trainer = case.trainer("ours")
+    Stepper(trainer).step(0)
+    prompt = trainer.rollout.batch["input_ids"].shape[1]
+    lines = [
+        "| prompt tokens | G | completion tokens | expanded prefix (s) | packed row (s) |",
+        "|---|---|---|---|---|",
+    ]
+    for group, length in ((8, 8), (8, 32), (8, 100), (8, 250), (4, 100), (16, 32)):
+        rows = torch.zeros(group, dtype=torch.long, device=trainer.accelerator.device)
+        ids = torch.randint(20, 500, (group, length), device=rows.device)
+        seconds = []
+        for packed in (False, True):
+            trainer._takes_no_cache = lambda _, packed=packed: packed
+            runs = []
+            for _ in range(3):
+                start = _now()
+                logps, _ = trainer._shared_logps(trainer.model, rows, ids, torch.ones_like(ids))
+                logps.sum().backward()
+                runs.append(_now() - start)
+            seconds.append(statistics.median(runs))
+        lines.append(f"| {prompt} | {group} | {length} | {seconds[0]:.2f} | {seconds[1]:.2f} |")
+        print(lines[-1], flush=True)
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=["embedded", "27M"], choices=["embedded", *SHAPES])
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--curves", type=Path, help="folder for the plots, instead of the pairs")
+    parser.add_argument("--forms", action="store_true", help="the two forms of a shared prompt, instead of the pairs")
     parser.add_argument("--repeats", type=int, default=2, help="steps a point of the curves")
     parser.add_argument("--write", type=Path, help="markdown file whose section on this is replaced")
     arguments = parser.parse_args()
@@ -272,7 +302,9 @@ def main() -> None:
         folder = Path(temporary)
         if arguments.curves:
             parts.append(curves(folder, arguments.curves, arguments.repeats))
-        for name in [] if arguments.curves else arguments.models:
+        if arguments.forms:
+            parts.append(forms(folder))
+        for name in [] if arguments.curves or arguments.forms else arguments.models:
             sizes = {"embedded": (4, 8, 48), "27M": (1, 8, 100)}.get(name, (8, 8, 100))
             case = Case(name, folder, prompts=sizes[0], group=sizes[1], completion=sizes[2])
             memory = {kind: peak_memory(case, kind) for kind in ("stock", "ours")}
@@ -280,7 +312,8 @@ def main() -> None:
     text = "\n".join(parts)
     print(text)
     if arguments.write:
-        write_section(arguments.write, "grpo-curves" if arguments.curves else "grpo-step", text)
+        section = "grpo-curves" if arguments.curves else "grpo-forms" if arguments.forms else "grpo-step"
+        write_section(arguments.write, section, text)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from tiny_data import make_parts
 from tiny_models import FAMILIES, save_tiny_model
 from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
 from lriad.policy import load_policy
-from lriad.training import Recipe
+from lriad.policy import shared_prefix as prefix
+from lriad.training import Recipe, shared_prefix
 from lriad.training.grpo import GRPOTrainer, grpo_config
+from lriad.training.shared_prefix import sampler
 from lriad.training.train import training_samples
 
 STEPS = 20
@@ -137,3 +140,93 @@ def test_a_shared_prompt_changes_nothing(model_dir, parts, tmp_path, beta):
     # Checkpointed layers take no cache: packed rows.
     recipe = dataclasses.replace(recipe, gradient_checkpointing=True)
     assert_same_steps(trained(recipe, tmp_path / "packed", shared=True), stock)
+
+
+def test_a_group_may_be_split_over_micro_batches(parts, tmp_path, tiny_policy_dir):
+    recipe = recipe_for(tiny_policy_dir, parts, group_size=4, completions_per_device=12, steps=2)
+    _, whole, steps = trained(recipe, tmp_path / "whole", shared=True)
+    for size in (6, 2):
+        split = dataclasses.replace(recipe, completions_per_device=size)
+        _, gradients, split_steps = trained(split, tmp_path / str(size), shared=True)
+        assert split_steps["loss"] == pytest.approx(steps["loss"], abs=1e-5)
+        for name, expected in whole.first.items():
+            assert (gradients.first[name] - expected).norm() <= 1e-4 * expected.norm()
+
+
+def test_what_cannot_be_shared_is_trained_as_stock_and_said_in_one_line(
+    parts, tmp_path, tiny_policy_dir, monkeypatch, caplog
+):
+    recipe = recipe_for(tiny_policy_dir, parts, steps=2)
+    _, _, stock = trained(recipe, tmp_path / "stock", shared=False)
+    monkeypatch.setattr(shared_prefix, "disagreement", lambda *_: 0.5)
+    trainer, _, steps = trained(recipe, tmp_path / "run", shared=True)
+    assert steps["loss"] == pytest.approx(stock["loss"], abs=1e-5)
+    [record] = [record for record in caplog.records if record.name == shared_prefix.__name__]
+    line = record.getMessage()
+    assert "as in stock TRL" in line
+    assert "wrong by 0.5" in line
+    assert "\n" not in line
+    assert trainer.rollout is None
+
+
+def test_obstacles_that_are_known_beforehand(parts, tmp_path, tiny_policy_dir, monkeypatch):
+    trainer, _, _ = trained(recipe_for(tiny_policy_dir, parts, steps=1), tmp_path / "run", shared=True)
+    prompt = trainer.policy.collate(trainer.rollout.prompts[:1])
+    assert trainer._obstacle(prompt) is None
+    monkeypatch.setattr(trainer, "use_vllm", True)
+    assert "vLLM" in trainer._obstacle(prompt)
+    monkeypatch.setattr(trainer, "use_vllm", False)
+    monkeypatch.setattr(shared_prefix, "is_deepspeed_zero3_enabled", lambda: True)
+    assert "sharded" in trainer._obstacle(prompt)
+    monkeypatch.undo()
+    trainer.policy.base.config.get_text_config()._attn_implementation = "flash_attention_2"
+    assert "flash_attention_2" in trainer._obstacle(prompt)
+
+
+def test_the_probe_sees_wrong_positions(model_dir, monkeypatch):
+    policy = load_policy(str(model_dir), device="cpu", max_pixels=12_544)
+    prompt = policy.collate([policy.encode(Image.effect_noise((90, 60), 50).convert("RGB"), "gear")])
+    said = [[20, 21, 22, 23, 24, 25], [30, 31]]
+    compare = lambda: prefix.disagreement(policy.base, prompt, said, 0)  # noqa: E731
+    with torch.no_grad():
+        assert compare() < 1e-5
+        right = prefix.position_ids
+        monkeypatch.setattr(prefix, "position_ids", lambda model, batch: right(model, batch).flip(-1))
+        assert compare() > 0.01
+
+
+def test_samples_follow_the_distribution_of_stock_generation(tiny_policy_dir):
+    from scipy.stats import chi2_contingency
+
+    policy = load_policy(str(tiny_policy_dir), device="cpu", max_pixels=12_544)
+    prompt = policy.encode(Image.effect_noise((90, 60), 50).convert("RGB"), "gear")
+    count = 3000
+    torch.manual_seed(0)
+    with torch.no_grad():
+        stock = policy.base.generate(
+            **policy.collate([prompt]),
+            num_return_sequences=count,
+            max_new_tokens=2,
+            do_sample=True,
+            temperature=0.7,
+            top_k=0,
+            top_p=0.9,
+            eos_token_id=511,
+            pad_token_id=0,
+        )[:, -2:]
+        ours = torch.tensor(
+            prefix.decode(
+                policy.base,
+                policy.prefill([prompt]),
+                torch.zeros(count, dtype=torch.long),
+                sampler(0.7, 0.9),
+                max_new_tokens=2,
+                end_tokens=[511],
+            ).ids
+        )
+    for step in (0, 1):
+        tokens = stock[:, step].bincount(minlength=512).topk(8).indices
+        table = [[int((said[:, step] == token).sum()) for token in tokens] for said in (stock, ours)]
+        table = [[*row, count - sum(row)] for row in table]
+        assert chi2_contingency(table).pvalue > 1e-3
+        assert set(ours[:, step].tolist()) <= set(range(512))

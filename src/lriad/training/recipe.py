@@ -126,7 +126,8 @@ class Recipe:
         lora_dropout: Dropout of the adapter's input, in [0, 1) (paper: 0.1).
         lora_targets: Layers of the language model that are adapted (paper: Q and V).
         dtype: `bfloat16` (paper), `float32`, or `auto`: bfloat16 where the hardware has it.
-        attention: `flash_attention_2` (paper), `sdpa`, `eager`, or `auto`: FlashAttention 2 where installed.
+        attention: `flash_attention_2` (paper), `sdpa`, `eager`, or `auto`: SDPA, which lets completions share their
+            prompt (`lriad.training.shared_prefix`).
         gradient_checkpointing: Recompute activations to save memory (paper: off).
         deepspeed: `zero2` or `zero3` (paper) for our settings of that stage, or the path of a DeepSpeed JSON
             file; None: without DeepSpeed.

@@ -140,7 +140,8 @@ def _fit(
         recipe.policy,
         device=str(process.device),
         dtype=recipe.dtype,
-        attention=recipe.attention,
+        # FlashAttention 2 takes no mask of its own, which prompts that are shared need: a smaller gain than theirs.
+        attention="sdpa" if recipe.attention == "auto" else recipe.attention,
         max_pixels=recipe.max_pixels,
     )
     if saved and saved["policy_sha256"] != policy.policy_sha256:
