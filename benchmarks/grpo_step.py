@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import resource
 import statistics
 import tempfile
 import time
@@ -152,13 +151,22 @@ def peak_memory(case: Case, kind: str) -> float:
 def _peak_memory(case: Case, kind: str) -> float:
     stepper = Stepper(case.trainer(kind))
     if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
         loaded = torch.cuda.memory_allocated()
-        stepper.step(0)
+        for index in range(2):
+            stepper.step(index)
         return torch.cuda.max_memory_allocated() - loaded
-    loaded = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # The highest so far is that of loading: it is forgotten (Linux).
+    Path("/proc/self/clear_refs").write_text("5")
+    loaded = _kilobytes("VmRSS")
     for index in range(2):
         stepper.step(index)
-    return 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - loaded)
+    return 1024 * (_kilobytes("VmHWM") - loaded)
+
+
+def _kilobytes(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 
 
 def flops(stepper: Stepper, index: int) -> float:

@@ -134,6 +134,7 @@ class Inspector:
         first = next(remaining, None)
         if first is None:
             return
+        _ = self.policy  # loaded here, once, where what goes wrong is no image's error
         part = self._prepared(first.image, first.object_name)
         size = self.planned_batch_size(part.tokens if isinstance(part, _Part) else _UNKNOWN_TOKENS)
         with ThreadPoolExecutor(_READERS, thread_name_prefix="read-image") as pool:

@@ -26,6 +26,7 @@ from lriad.policy.shared_prefix import Batch, Decoded, PrefilledPrompts, collate
 from lriad.policy.vision import VisionFeatureCache, freeze_vision
 from lriad.prompt import build_messages
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 CPU_TOKENS = 1024
@@ -139,23 +140,31 @@ class Policy:
     def prefill(self, prompts: Sequence[Batch]) -> PrefilledPrompts:
         """N prompts computed once, to be continued."""
         width = max(_length(prompt) for prompt in prompts)
-        return joined(self._in_parts(lambda part: prefill(self.base, self.collate(part, width=width)), prompts))
 
-    def _in_parts(self, compute: Callable[[Sequence[Batch]], T], prompts: Sequence[Batch]) -> list[T]:
-        """What is computed of all prompts together; on a CPU, of a few at a time.
+        def prefilled(part: Sequence[Batch]) -> PrefilledPrompts:
+            return prefill(self.base, self.collate(part, width=width))
 
-        There one long prompt is work enough, and the large tensors of many are slower. Without gradients each core
-        takes prompts of its own: a small model's operations are too short to be shared by several.
-        """
+        return joined(self._in_parts(prefilled, prompts, self._together(prompts)))
+
+    def _together(self, prompts: Sequence[Batch]) -> int:
+        """How many prompts are computed together: all; on a CPU a few, since there one long prompt is work enough and
+        the large tensors of many are slower."""
         if self.device.type != "cpu":
-            return [compute(prompts)]
-        together = max(1, CPU_TOKENS // max(_length(prompt) for prompt in prompts))
-        parts = [prompts[start : start + together] for start in range(0, len(prompts), together)]
+            return len(prompts)
+        return max(1, CPU_TOKENS // max(_length(prompt) for prompt in prompts))
+
+    def _in_parts(self, compute: Callable[[Sequence[S]], T], items: Sequence[S], together: int) -> list[T]:
+        """What is computed of all items, so many at a time.
+
+        On a CPU, without gradients, each core takes items of its own: a small model's operations are too short to be
+        shared by several.
+        """
+        parts = [items[start : start + together] for start in range(0, len(items), together)]
         cores = torch.get_num_threads()
-        if not torch.is_inference_mode_enabled() or not 1 < cores <= len(parts):
+        if self.device.type != "cpu" or not torch.is_inference_mode_enabled() or not 1 < cores <= len(parts):
             return [compute(part) for part in parts]
 
-        def alone(part: Sequence[Batch]) -> T:
+        def alone(part: Sequence[S]) -> T:
             torch.set_num_threads(1)
             with torch.inference_mode():
                 return compute(part)
@@ -232,20 +241,8 @@ class Policy:
         Returns:
             N completions without text.
         """
-        if self.letters:
-            [slot] = self.answer_slots([FAST_PREFIX])
-
-            def logits_of(part: Sequence[Batch]) -> torch.Tensor:
-                return self.base(**self.collate(part, [slot.prefix] * len(part)), logits_to_keep=1).logits[:, -1]
-
-            logits = torch.cat(self._in_parts(logits_of, prompts))[:, list(self.letters)].float()
-            p = p_defect_from_logprobs(logits[:, 0], logits[:, 1])
-        else:
-            p = self.p_defect(self.prefill(prompts), self.rows(len(prompts)), [FAST_PREFIX] * len(prompts))
+        p = self.p_plain(prompts, [FAST_PREFIX] * len(prompts))
         return [Completion(text="", p_defect=value, forced=False) for value in p.tolist()]
-
-    def _rows(self, count: int) -> torch.Tensor:
-        return torch.arange(count, device=self.device)
 
     def _scored(
         self, prefilled: PrefilledPrompts, texts: Sequence[str], decoded: Decoded | None = None
@@ -288,6 +285,21 @@ class Policy:
         if rest:
             p[rest] = self._p_behind(prefilled, rows[rest], [slots[index] for index in rest])
         return p
+
+    def p_plain(self, prompts: Sequence[Batch], before: Sequence[str]) -> torch.Tensor:
+        """As `p_defect`, in one forward pass over each prompt and its text."""
+        slots = self.answer_slots(before)
+        if any((*slot.defect, *slot.normal) != self.letters for slot in slots):
+            return self.p_defect(self.prefill(prompts), self.rows(len(prompts)), before)
+        pairs = list(zip(prompts, slots, strict=True))
+
+        def logits_of(part: Sequence[tuple[Batch, AnswerSlot]]) -> torch.Tensor:
+            batch = self.collate([prompt for prompt, _ in part], [slot.prefix for _, slot in part])
+            return self.base(**batch, logits_to_keep=1).logits[:, -1]
+
+        together = self._together(prompts)
+        logits = torch.cat(self._in_parts(logits_of, pairs, together))[:, list(self.letters)].float()
+        return p_defect_from_logprobs(logits[:, 0], logits[:, 1])
 
     def _wrote(self, decoded: Decoded, index: int, slot: AnswerSlot) -> bool:
         """Whether a completion's own tokens lead up to the answer in this slot, and one stands there."""

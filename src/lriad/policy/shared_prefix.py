@@ -346,7 +346,8 @@ def disagreement(model: Any, prompt: Batch, completions: Sequence[Sequence[int]]
     packed = packed_rows(model, prompt, rows, ids, mask, pad_token_id)
     values = logps(model(**packed.inputs).logits[:, :-1], packed.inputs["input_ids"][:, 1:])
     unpacked = packed.unpacked(values)[mask.bool()]
-    return max((reference - other).abs().mean().item() for other in (expanded, unpacked))
+    # Not Python's max, which may lose a NaN.
+    return torch.stack([(reference - other).abs().mean() for other in (expanded, unpacked)]).max().item()
 
 
 class _GrowingLayer(DynamicLayer):

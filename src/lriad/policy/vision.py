@@ -98,7 +98,7 @@ class VisionFeatureCache:
             base.get_image_features = get_image_features
 
     def _features(self, *args: Any, **kwargs: Any) -> Any:
-        if not self.max_bytes and not self._on_cpu:
+        if not self._on_cpu and (not self.max_bytes or torch.is_inference_mode_enabled()):
             return self._original(*args, **kwargs)
         given = inspect.signature(self._original).bind(*args, **kwargs).arguments
         given = {**given.pop("kwargs", {}), **given}
@@ -117,7 +117,8 @@ class VisionFeatureCache:
         )
 
     def _one(self, pixels: torch.Tensor, extra: dict[str, torch.Tensor]) -> Any:
-        if not self.max_bytes:
+        if not self.max_bytes or torch.is_inference_mode_enabled():
+            # Inspection, also on the way of a training run: seen once, and by several threads.
             with torch.no_grad():
                 return self._original(pixels, **extra, return_dict=True)
         # In the tower's own precision: callers differ in the one they pass.

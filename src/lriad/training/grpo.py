@@ -168,9 +168,7 @@ class GRPOTrainer(SharedPrefixTrainer):
             p = []
             for part in self._micro_batches(len(texts)):
                 prompts = [self.policy.encode(row["image"], row["object_name"]) for row in inputs[part]]
-                p.append(
-                    self.policy.p_defect(self.policy.prefill(prompts), self.policy.rows(len(prompts)), before[part])
-                )
+                p.append(self.policy.p_plain(prompts, before[part]))
         return torch.cat(p)
 
     def _update_class_factor(self, inputs: Sequence[dict], accuracy: Sequence[float]) -> None:

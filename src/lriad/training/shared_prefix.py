@@ -2,7 +2,8 @@
 
 Stock TRL computes a prompt and its image once for each of its G completions: in generation, again for the reference,
 again for the loss. Here each prompt is computed once in each of them, and its completions continue from it
-(`lriad.policy.shared_prefix`); the processor runs once a prompt, a group stays together, and the numbers are the same.
+(`lriad.policy.shared_prefix`); the processor runs once a prompt, a group stays together, and the numbers are the same:
+exactly so without dropout; with it, the completions of a group share what is dropped from their prompt.
 The loss and everything around it stay TRL's.
 """
 
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from accelerate.utils import DistributedType
+from accelerate.utils import DistributedType, gather_object
 from transformers import TemperatureLogitsWarper, TopPLogitsWarper
 from transformers.integrations import is_deepspeed_zero3_enabled
 from trl import GRPOConfig
@@ -43,7 +44,7 @@ FLOAT32_TOLERANCE, HALF_TOLERANCE = 1e-3, 0.1
 
 @dataclass
 class Rollout:
-    """What is kept of a generation batch until its last micro-batch.
+    """What is kept of a generation batch until the next one.
 
     Attributes:
         prompts, batch: N prompts, each without padding, and together.
@@ -104,7 +105,7 @@ class SharedPrefixTrainer(TRLGRPOTrainer):
             return "the weights are sharded over processes"
         if attention not in ("sdpa", "eager"):
             return f"attention is {attention}; sdpa and eager take the masks that it needs"
-        # An architecture that nobody thought of is compared with its plain forward pass, and never trained wrongly.
+        # An architecture that nobody thought of is compared with its plain forward pass.
         texts = ["<think>A dark line breaks the surface.</think> <answer>A</answer>", "<think>Even</think>"]
         try:
             with torch.no_grad(), self._evaluating():
@@ -113,7 +114,8 @@ class SharedPrefixTrainer(TRLGRPOTrainer):
                 )
         except Exception as error:
             return f"{type(base).__name__} refuses it ({(str(error).splitlines() or [type(error).__name__])[0][:120]})"
-        if difference > (FLOAT32_TOLERANCE if base.dtype == torch.float32 else HALF_TOLERANCE):
+        # Written so that a NaN is an obstacle.
+        if not difference <= (FLOAT32_TOLERANCE if base.dtype == torch.float32 else HALF_TOLERANCE):
             return f"log-probabilities of {type(base).__name__} would be wrong by {difference:.3g}"
         return None
 
@@ -235,14 +237,16 @@ class SharedPrefixTrainer(TRLGRPOTrainer):
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         if not self._probed:
             first = self.policy.encode(generation_batch[0]["image"], generation_batch[0]["object_name"])
-            self.stock_because, self._probed = self._obstacle(self.policy.collate([first])), True
+            # All processes go one way.
+            reasons = gather_object([self._obstacle(self.policy.collate([first]))])
+            self.stock_because, self._probed = next((reason for reason in reasons if reason), None), True
             if self.stock_because:
                 logger.warning("each completion gets a prompt of its own, as in stock TRL: %s", self.stock_because)
         if self.stock_because:
             return super()._prepare_inputs(generation_batch)
         # TRL shuffles the completions here, which would tear groups apart.
         parts = self._micro_batches(len(generation_batch))
-        if self._step % (len(parts) * self.num_iterations) == 0 or self._buffered_inputs is None:
+        if self._step % len(parts) == 0 or self._buffered_inputs is None:
             batch = self._generate_and_score_completions(generation_batch)
             self._buffered_inputs = [
                 {name: value if value.dim() == 0 else value[part] for name, value in batch.items()} for part in parts
