@@ -74,8 +74,8 @@ class VisionFeatureCache:
     Args:
         model: A transformers model with `base_model.get_image_features(pixel_values, ...)`.
         max_bytes: Bound of the cache; 0 keeps nothing, for inspection, which sees an image once. The images of a
-            batch then go through the tower together, but on a CPU, where a batch's large tensors are slower (a third
-            of the images a second at 32: memory that is given back to the system is faulted in again).
+            batch then go through the tower together, but on a CPU, where the large tensors of a batch are slower:
+            memory that is given back to the system is faulted in again.
     """
 
     def __init__(self, model: nn.Module, max_bytes: int) -> None:
