@@ -109,12 +109,14 @@ def test_cached_features_are_those_of_the_stock_model(policy, folder, images):
 
 def test_each_image_is_encoded_once_where_features_are_kept(folder, images):
     policy = load_policy(str(folder), device="cpu", max_pixels=PIXELS)
-    fast(policy, images)
-    assert policy.vision.encoded == 0, "inspection keeps nothing"
     policy.vision.max_bytes = 2**30
-    fast(policy, images)
-    fast(policy, [images[0]] * 3)
-    policy.reason(encoded(policy, images), max_new_tokens=2)
+    prompts = encoded(policy, images)
+    policy.fast(prompts)
+    assert policy.vision.encoded == 0, "inspection keeps nothing"
+    with torch.no_grad():
+        policy.prefill(prompts)
+        policy.prefill([prompts[0]] * 3)
+        policy.p_plain(prompts, ["<think></think> "] * 3)
     assert policy.vision.active
     assert policy.vision.encoded == 3
 
@@ -122,9 +124,12 @@ def test_each_image_is_encoded_once_where_features_are_kept(folder, images):
 def test_cache_is_bounded(folder, images):
     policy = load_policy(str(folder), device="cpu", max_pixels=PIXELS)
     policy.vision.max_bytes = 1
-    p = fast(policy, images)
-    assert len(policy.vision._entries) == 1
-    assert p == fast(policy, images)
+    prompts = encoded(policy, images)
+    with torch.no_grad():
+        p = policy.p_plain(prompts, ["<think></think> "] * 3)
+        assert len(policy.vision._entries) == 1
+        assert torch.equal(p, policy.p_plain(prompts, ["<think></think> "] * 3))
+    assert p.tolist() == pytest.approx(fast(policy, images), abs=1e-5)
 
 
 def test_vision_modules_stay_in_eval_mode(policy):
