@@ -6,7 +6,6 @@ import pytest
 import torch
 from PIL import Image
 from tiny_data import make_parts
-from tiny_models import FAMILIES, save_tiny_model
 
 from lriad import LriadError, Sample
 from lriad.policy import load_policy
@@ -16,16 +15,6 @@ from lriad.training.advantages import group_normalise
 from lriad.training.grpo import GRPOTrainer, grpo_config
 from lriad.training.sampling import balanced_indices, drawn_samples
 from lriad.training.train import training_samples, vision_fingerprint
-
-
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory):
-    return make_parts(tmp_path_factory.mktemp("parts"))
-
-
-@pytest.fixture(scope="module", params=FAMILIES)
-def model_dir(request, tmp_path_factory):
-    return save_tiny_model(request.param, tmp_path_factory.mktemp(request.param) / "model")
 
 
 def recipe_for(model: Path, data: str, output: Path, **changes) -> Recipe:

@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from tiny_data import make_parts
-from tiny_models import FAMILIES, save_tiny_model
 from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
@@ -24,16 +22,6 @@ from lriad.training.train import training_samples
 
 STEPS = 20
 GROUP = 3
-
-
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory):
-    return make_parts(tmp_path_factory.mktemp("parts"))
-
-
-@pytest.fixture(scope="module", params=FAMILIES)
-def model_dir(request, tmp_path_factory):
-    return save_tiny_model(request.param, tmp_path_factory.mktemp(request.param) / "model")
 
 
 class Replay(GRPOTrainer):

@@ -69,7 +69,7 @@ class Strings:
         return self._bytes, self._ends  # another process hashes otherwise
 
     def __setstate__(self, state: tuple[bytearray, array]) -> None:
-        self.__init__()  # type: ignore[misc]
+        Strings.__init__(self)
         self._bytes, self._ends = state
 
 

@@ -142,8 +142,11 @@ class Inspector:
                 (window, [pool.submit(self._prepared, sample.image, sample.object_name) for sample in window])
                 for window in _batched(chain([first], remaining), _WINDOW * size)
             )
-            for window, reads in _one_ahead(windows):
-                yield from map(prediction_row, window, self._outcomes([read.result() for read in reads], size))
+            try:
+                for window, reads in _one_ahead(windows):
+                    yield from map(prediction_row, window, self._outcomes([read.result() for read in reads], size))
+            finally:
+                pool.shutdown(cancel_futures=True)  # whoever stops early does not wait for images still to be read
 
     def planned_batch_size(self, tokens: int) -> int:
         """How many prompts of so many tokens go through the policy together."""

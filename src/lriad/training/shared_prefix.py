@@ -47,7 +47,8 @@ class Rollout:
     """What is kept of a generation batch until the next one.
 
     Attributes:
-        prompts, batch: N prompts, each without padding, and together.
+        prompts: N prompts, each without padding.
+        batch: Their `input_ids` and `attention_mask` together, (N, L), padded on the left.
         rows: (B,), which prompt each completion continues.
         prefilled, decoded: The prompts' keys and values under the policy that sampled, and what it wrote, until the
             rewards are there.
@@ -183,7 +184,8 @@ class SharedPrefixTrainer(TRLGRPOTrainer):
         longest = max(prompt["input_ids"].shape[1] for prompt in prompts)
         self._check_length(longest)
         rows = torch.tensor(groups, device=self.accelerator.device) - groups[0]
-        return Rollout(prompts, self.policy.collate(prompts), rows)
+        batch = self.policy.collate(prompts)
+        return Rollout(prompts, {name: batch[name] for name in ("input_ids", "attention_mask")}, rows)
 
     def _check_length(self, tokens: int) -> None:
         if tokens > self.max_prompt_tokens:
