@@ -313,7 +313,7 @@ def main() -> None:
         if arguments.forms:
             parts.append(forms(folder))
         for name in [] if arguments.curves or arguments.forms else arguments.models:
-            sizes = {"embedded": (4, 8, 48), "27M": (1, 8, 100)}.get(name, (8, 8, 100))
+            sizes = {"embedded": (4, 8, 48), "27M": (2, 8, 100)}.get(name, (8, 8, 100))
             case = Case(name, folder, prompts=sizes[0], group=sizes[1], completion=sizes[2])
             memory = {kind: peak_memory(case, kind) for kind in ("stock", "ours")}
             parts.append(summary(case, compare(case, arguments.pairs), memory))

@@ -230,4 +230,4 @@ def test_images_are_read_one_window_ahead_and_no_further(tmp_path: Path) -> None
             yield sample_of(path)
 
     next(Inspector(RedPolicy(), batch_size=3).inspect_samples(source()))
-    assert len(drawn) == 12, "two windows of two batches"
+    assert len(drawn) == 9, "a window of one batch, and one of two"

@@ -54,6 +54,30 @@ def test_rows_that_end_leave_the_others_alone(policy, prompts):
     assert len(lengths) > 1, "they do end at different times"
 
 
+def test_what_was_cut_off_is_scored_from_where_it_stopped(policy, prompts):
+    """Rows that ended, rows cut off, and a text that reads back as other tokens from somewhere on."""
+    ends = range(0, len(policy.tokenizer), 9)
+    with torch.inference_mode():
+        prefilled = policy.prefill(prompts)
+        rows = torch.tensor([4, 0, 1, 2, 3, 1, 0])
+        decoded = decode(
+            policy.base,
+            prefilled,
+            rows,
+            greedy,
+            max_new_tokens=5,
+            end_tokens=ends,
+            watch=policy.letters,
+            keep_cut_off=True,
+        )
+        assert decoded.cut_off is not None
+        assert decoded.cut_off.completions == [index for index, ids in enumerate(decoded.ids) if ids[-1] not in ends]
+        texts = policy.text_of(decoded.ids)
+        texts[decoded.cut_off.completions[0]] = "another text"
+        p = policy.p_defect(prefilled, rows, texts, decoded)
+        assert torch.allclose(p, policy.p_defect(prefilled, rows, texts), atol=1e-5)
+
+
 @pytest.mark.parametrize("tokens", [1, 10_000])
 def test_parts_on_several_cores_give_what_one_batch_gives(policy, prompts, tokens, monkeypatch):
     completions = policy.reason(prompts, max_new_tokens=6)

@@ -140,7 +140,7 @@ class Inspector:
         with ThreadPoolExecutor(_READERS, thread_name_prefix="read-image") as pool:
             windows = (
                 (window, [pool.submit(self._prepared, sample.image, sample.object_name) for sample in window])
-                for window in _batched(chain([first], remaining), _WINDOW * size)
+                for window in _windows(chain([first], remaining), size)
             )
             try:
                 for window, reads in _one_ahead(windows):
@@ -262,10 +262,13 @@ def prediction_row(sample: Sample, outcome: Verdict | LriadError) -> dict[str, A
     return row | ({"error": str(outcome)} if isinstance(outcome, LriadError) else outcome.to_dict())
 
 
-def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+def _windows(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Items for `_WINDOW` batches each; only one at first, for which the policy has to wait."""
     iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
+    window = list(islice(iterator, size))
+    while window:
+        yield window
+        window = list(islice(iterator, _WINDOW * size))
 
 
 def _one_ahead(items: Iterator[T]) -> Iterator[T]:

@@ -6,7 +6,9 @@ import hashlib
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,7 +32,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 CPU_TOKENS = 1024
-"""Tokens of prompts that a CPU computes together."""
+"""Tokens that a CPU computes together."""
 
 
 class Policy:
@@ -144,27 +146,25 @@ class Policy:
         def prefilled(part: Sequence[Batch]) -> PrefilledPrompts:
             return prefill(self.base, self.collate(part, width=width))
 
-        return joined(self._in_parts(prefilled, prompts, self._together(prompts)))
+        return joined(self._in_parts(prefilled, prompts, self._together(width, len(prompts))))
 
-    def _together(self, prompts: Sequence[Batch]) -> int:
-        """How many prompts are computed together: all; on a CPU a few, since there one long prompt is work enough and
-        the large tensors of many are slower."""
-        if self.device.type != "cpu":
-            return len(prompts)
-        return max(1, CPU_TOKENS // max(_length(prompt) for prompt in prompts))
+    def _together(self, tokens: int, rows: int) -> int:
+        """How many rows of so many tokens are computed together: all; on a CPU a few, since there one long prompt is
+        work enough and the large tensors of many are slower."""
+        return rows if self.device.type != "cpu" else max(1, CPU_TOKENS // tokens)
 
-    def _in_parts(self, compute: Callable[[Sequence[S]], T], items: Sequence[S], together: int) -> list[T]:
+    def _in_parts(self, compute: Callable[[list[S]], T], items: Sequence[S], together: int) -> list[T]:
         """What is computed of all items, so many at a time.
 
         On a CPU, without gradients, each core takes items of its own: a small model's operations are too short to be
         shared by several.
         """
-        parts = [items[start : start + together] for start in range(0, len(items), together)]
+        parts = [list(items[start : start + together]) for start in range(0, len(items), together)]
         cores = torch.get_num_threads()
         if self.device.type != "cpu" or not torch.is_inference_mode_enabled() or not 1 < cores <= len(parts):
             return [compute(part) for part in parts]
 
-        def alone(part: Sequence[S]) -> T:
+        def alone(part: list[S]) -> T:
             torch.set_num_threads(1)
             with torch.inference_mode():
                 return compute(part)
@@ -218,6 +218,7 @@ class Policy:
             max_new_tokens=max_new_tokens,
             end_tokens=self.end_tokens(),
             watch=self.letters,
+            keep_cut_off=True,
         )
         return self._scored(prefilled, self.text_of(decoded.ids), decoded)
 
@@ -273,7 +274,7 @@ class Policy:
             rows: (B,), which prompt each text continues.
             before: B texts up to the answer block.
             decoded: The texts' own tokens, where this policy has just written them watching `letters`: where they are
-                the canonical ones, the answer's logits are known already.
+                the canonical ones, the answer's logits are known already, or what was cut off goes on from there.
         """
         slots = self.answer_slots(before)
         p = torch.empty(len(slots), device=self.device)
@@ -281,7 +282,16 @@ class Policy:
         if known and decoded is not None:
             at = decoded.watched[known, [len(slots[index].prefix) for index in known]]
             p[known] = p_defect_from_logprobs(at[:, 0], at[:, 1])
-        rest = [index for index in range(len(slots)) if index not in set(known)]
+        cut_off = decoded.cut_off if decoded is not None else None
+        left = [index for index in range(len(slots)) if index not in set(known)]
+        going_on = [index for index in left if cut_off is not None and index in cut_off.completions]
+        if going_on and decoded is not None and cut_off is not None:
+            common = {index: _common(decoded.ids[index], slots[index].prefix) for index in going_on}
+            behind = [replace(slots[index], prefix=slots[index].prefix[common[index] :]) for index in going_on]
+            start = cut_off.after([common.get(index, 0) for index in cut_off.completions])
+            places = [cut_off.completions.index(index) for index in going_on]
+            p[going_on] = self._p_behind(start, torch.tensor(places, device=self.device), behind)
+        rest = [index for index in left if index not in set(going_on)]
         if rest:
             p[rest] = self._p_behind(prefilled, rows[rest], [slots[index] for index in rest])
         return p
@@ -297,7 +307,7 @@ class Policy:
             batch = self.collate([prompt for prompt, _ in part], [slot.prefix for _, slot in part])
             return self.base(**batch, logits_to_keep=1).logits[:, -1]
 
-        together = self._together(prompts)
+        together = self._together(max(map(_length, prompts)), len(prompts))
         logits = torch.cat(self._in_parts(logits_of, pairs, together))[:, list(self.letters)].float()
         return p_defect_from_logprobs(logits[:, 0], logits[:, 1])
 
@@ -340,6 +350,12 @@ class Policy:
             steps = torch.arange(-len(ending) - 1, -1, device=logps.device)
             total.append(logps[row, steps, torch.tensor(ending, device=logps.device)].sum())
         return torch.stack(total)
+
+
+def _common(left: Sequence[int], right: Sequence[int]) -> int:
+    """How many tokens two texts begin with in common."""
+    same = (a == b for a, b in zip(left, right, strict=False))
+    return sum(1 for _ in takewhile(bool, same))
 
 
 def _length(prompt: Batch) -> int:

@@ -15,7 +15,8 @@ index in a row is not a position.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,6 +24,8 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
+
+from lriad.policy.attention import fast_decoding
 
 Batch = dict[str, torch.Tensor]
 
@@ -139,13 +142,40 @@ def prefill(model: Any, batch: Batch) -> PrefilledPrompts:
     names = per_token(batch)
     shortened = {name: value[:, :-1] if name in names else value for name, value in batch.items()}
     cache = DynamicCache(config=model.config)
-    model.base_model(**shortened, position_ids=positions[..., :-1], past_key_values=cache, use_cache=True)
+    with _until_written(cache):
+        model.base_model(**shortened, position_ids=positions[..., :-1], past_key_values=cache, use_cache=True)
     return PrefilledPrompts(
         cache=cache,
         mask=batch["attention_mask"][:, :-1],
         last_ids=batch["input_ids"][:, -1:],
         last_positions=positions[..., -1:],
     )
+
+
+class _Written(Exception):
+    """A cache is complete."""
+
+
+@contextmanager
+def _until_written(cache: Cache) -> Iterator[None]:
+    """Leave the model's forward pass once the last layer's keys and values are known.
+
+    Nobody reads what that layer would make of them: of four layers that is up to a quarter of the work. PyTorch's
+    checkpointing stops its recomputation in the same way.
+    """
+    last: Any = cache.layers[-1]
+    update = last.update
+
+    def update_and_stop(*args: Any, **kwargs: Any) -> None:
+        update(*args, **kwargs)
+        raise _Written
+
+    last.update = update_and_stop
+    try:
+        with suppress(_Written):
+            yield
+    finally:
+        del last.update
 
 
 def joined(parts: Sequence[PrefilledPrompts]) -> PrefilledPrompts:
@@ -166,16 +196,45 @@ def joined(parts: Sequence[PrefilledPrompts]) -> PrefilledPrompts:
 
 
 @dataclass(frozen=True)
+class CutOff:
+    """Completions that were cut off before their end, to be continued.
+
+    Attributes:
+        completions: Which of the B completions they are.
+        cache: Keys and values of their prompts and of all their tokens but the last.
+        mask: (K, L - 1 + T), 1 where a token is no padding.
+        tokens: (K, 1 + T), the last token of the prompt and the completion's own.
+        positions: That token's position, (K, 1), or (3, K, 1) under M-RoPE.
+    """
+
+    completions: list[int]
+    cache: Cache
+    mask: torch.Tensor
+    tokens: torch.Tensor
+    positions: torch.Tensor
+
+    def after(self, counts: Sequence[int]) -> PrefilledPrompts:
+        """Each as a prompt up to a number of its own tokens; what the cache holds beyond is as padding."""
+        kept = torch.tensor(counts, device=self.mask.device)[:, None]
+        mask = self.mask.clone()
+        written = mask[:, 1 - self.tokens.shape[1] :]
+        written[torch.arange(written.shape[1], device=mask.device) >= kept] = 0
+        return PrefilledPrompts(self.cache, mask, self.tokens.gather(1, kept), self.positions + kept)
+
+
+@dataclass(frozen=True)
 class Decoded:
     """B completions as they were written.
 
     Attributes:
         ids: Their token ids; one that ended holds its end token.
         watched: (B, T, W), logits of the watched tokens where each token of a completion was chosen.
+        cut_off: Those that did not end, where they were to be kept and there are any.
     """
 
     ids: list[list[int]]
     watched: torch.Tensor
+    cut_off: CutOff | None = None
 
 
 def decode(
@@ -187,6 +246,7 @@ def decode(
     max_new_tokens: int,
     end_tokens: Sequence[int],
     watch: Sequence[int] = (),
+    keep_cut_off: bool = False,
 ) -> Decoded:
     """Write B completions, one token of each at a time.
 
@@ -198,6 +258,7 @@ def decode(
         max_new_tokens: A completion is cut off there.
         end_tokens: What ends a completion.
         watch: Token ids whose logits are kept at every step.
+        keep_cut_off: Keep the cache of the completions that are cut off.
     """
     device = prompts.last_ids.device
     ends = torch.tensor(sorted(end_tokens), device=device)
@@ -211,14 +272,15 @@ def decode(
     in_batch = torch.arange(len(rows), device=device)
     running = torch.ones(len(rows), dtype=torch.bool, device=device)
     for step in range(max_new_tokens):
-        logits = model(
-            input_ids=ids,
-            attention_mask=mask[:, : prefix + step + 1],
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
+        with fast_decoding(model):
+            logits = model(
+                input_ids=ids,
+                attention_mask=mask[:, : prefix + step + 1],
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits[:, -1]
         if watch:
             watched[in_batch, step] = logits[:, list(watch)].float()
         chosen = pick(logits)
@@ -235,8 +297,15 @@ def decode(
             cache.batch_select_indices(running)
             in_batch, mask, ids, positions = in_batch[running], mask[running], ids[running], positions[..., running, :]
             running = running[running]
-    cut = [tokens[:length] for tokens, length in zip(written.tolist(), lengths.tolist(), strict=True)]
-    return Decoded(cut, watched)
+    texts = [tokens[:length] for tokens, length in zip(written.tolist(), lengths.tolist(), strict=True)]
+    if not keep_cut_off or not running.any():
+        return Decoded(texts, watched)
+    if not running.all():
+        cache.batch_select_indices(running)
+    left_over = in_batch[running]
+    first = prompts.last_ids[rows][left_over], prompts.last_positions[..., rows, :][..., left_over, :]
+    cut_off = CutOff(left_over.tolist(), cache, mask[running], torch.cat([first[0], written[left_over]], 1), first[1])
+    return Decoded(texts, watched, cut_off)
 
 
 @dataclass(frozen=True)
