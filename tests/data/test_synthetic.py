@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lriad.data.place import place_of
 from lriad.data.sample import Sample
 from lriad.data.synthetic import (
     FAMILIES,
@@ -23,7 +24,6 @@ from lriad.data.synthetic import (
     describe,
     make_dataset,
     narrate,
-    place_of,
     render,
 )
 from lriad.data.synthetic.defects import LOGICAL, SURFACE
@@ -101,17 +101,6 @@ def test_other_sizes_show_the_same_part(size):
     assert small.mask.any()
     shrunk = (cv2.resize(r.image, (32, 32), interpolation=cv2.INTER_AREA).astype(int) for r in (small, normal))
     assert np.abs(np.subtract(*shrunk)).mean() < 30
-
-
-def test_place_names_the_nine_fields():
-    names = []
-    for row, col in itertools.product((10, 50, 90), (10, 50, 90)):
-        mask = np.zeros((100, 100), bool)
-        mask[row, col] = True
-        names.append(place_of(mask))
-    assert names == [
-        "upper left", "top", "upper right", "left", "centre", "right", "lower left", "bottom", "lower right",
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

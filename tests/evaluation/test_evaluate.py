@@ -5,6 +5,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from lriad.errors import LriadError
 from lriad.evaluation import compare_table, evaluate_predictions, paired_difference
@@ -49,6 +50,7 @@ def test_everything_stands_side_by_side():
     for constant in (evaluation.always_normal, evaluation.always_defect):
         assert constant.pooled.values["balanced_accuracy"] == constant.mean.values["auroc"] == 0.5
         assert constant.pooled.values["average_precision"] == 0.25
+        assert constant.pooled.values["recall_at_fpr_5"] == 0
 
 
 @settings(max_examples=5, deadline=None)
@@ -98,7 +100,7 @@ def test_scores_alone_give_only_what_needs_no_threshold():
     rows = [{"id": str(i), "truth": "defect" if i > 5 else "normal", "score": 100.0 * i} for i in range(9)]
     evaluation = evaluate_predictions(rows, resamples=20)
     values = evaluation.by_label.pooled.values
-    assert values["auroc"] == values["average_precision"] == 1
+    assert values["auroc"] == values["average_precision"] == values["recall_at_fpr_5"] == 1
     assert values["accuracy"] is values["recall"] is values["unparsable_rate"] is None
     assert evaluation.by_label.pooled.intervals["auroc"] == (1, 1)
     assert evaluation.by_label.pooled.intervals["accuracy"] is None
@@ -160,6 +162,26 @@ def test_decisions_are_measured_where_every_row_has_a_threshold():
     assert evaluation.to_json()["at_threshold"]["pooled"]["review_rate"] == reviews / 80
     assert " review |" in evaluation.to_markdown()
     assert evaluate_predictions([{**rows[0], "threshold": None}, *rows[1:]], resamples=0).at_threshold is None
+
+
+def test_the_reasoning_of_found_defects_is_measured_by_category(tmp_path):
+    Image.new("L", (9, 9), 255).save(tmp_path / "whole.png")
+    rows = made_rows(mask=str(tmp_path / "whole.png"), defect_type="cut", object_name="part")
+    for i, row in enumerate(rows):
+        row["reasoning"] = "A slit at the centre: a cut." if i % 8 else "A spot at the left: a burn."
+    assert evaluate_predictions(made_rows(), resamples=20).faithfulness is None
+    measured = evaluate_predictions(rows, resamples=20).faithfulness
+    found = [row for row in rows if row["truth"] == row["label"] == "defect"]
+    assert measured.n == measured.place.pooled.n == measured.kind.pooled.n == len(found)
+    for aspect in (measured.place, measured.kind):
+        assert aspect.pooled.right == sum("cut" in row["reasoning"] for row in found) / len(found)
+        assert aspect.pooled.interval[0] <= aspect.pooled.right <= aspect.pooled.interval[1]
+        assert aspect.pooled.constant == 1  # all the same: to say so always is never wrong
+        assert list(aspect.per_category) == ["bolt", "nut"]
+    rows[0]["label"] = "defect"  # so that the mask is read
+    rows[0]["mask"] = str(tmp_path / "none.png")
+    with pytest.raises(LriadError, match=r"none\.png: there is no such file"):
+        evaluate_predictions(rows)
 
 
 def test_data_sets_with_a_category_of_the_same_name_stay_apart():

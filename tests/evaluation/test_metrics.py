@@ -102,6 +102,7 @@ def test_each_resample_equals_scikit_learn_on_the_repeated_images(rows, seed):
         expected = sklearn_rates(truth_N, said_N)
         expected["auroc"] = sk.roc_auc_score(truth_N, score_N)
         expected["average_precision"] = sk.average_precision_score(truth_N, score_N)
+        expected["recall_at_fpr_5"] = score_rates(truth_N, score_N)["recall_at_fpr_5"]
         expected["format_rate"] = np.repeat(outcomes.follows_N, times_N).mean()
         for name, value in expected.items():
             assert ours[name][b] == pytest.approx(value, abs=1e-12), name
@@ -113,16 +114,48 @@ def test_scores_count_by_their_order_only(rows, scale, shift):
     truth_N, _, score_N = np.array(rows).T
     once = resampled_score_rates(truth_N, score_N.astype(float), np.ones((1, len(rows))))
     again = resampled_score_rates(truth_N, scale * score_N + shift, np.ones((1, len(rows))))
-    assert np.allclose(once, again)
-    assert np.allclose(np.ravel(once), list(score_rates(truth_N, score_N.astype(float)).values()))
+    expected = score_rates(truth_N, score_N.astype(float))
+    for name, value_B in once.items():
+        assert np.allclose(value_B, again[name])
+        assert np.allclose(value_B, expected[name])
 
 
 def test_a_missing_score_leaves_the_curve_undefined():
-    assert score_rates(np.array([0, 1]), np.array([0.1, np.nan])) == {
-        "auroc": None,
-        "average_precision": None,
-    }
-    assert score_rates(np.array([0, 1]), None) == {"auroc": None, "average_precision": None}
+    undefined = {"auroc": None, "average_precision": None, "recall_at_fpr_5": None}
+    assert score_rates(np.array([0, 1]), np.array([0.1, np.nan])) == undefined
+    assert score_rates(np.array([0, 1]), None) == score_rates(np.array([1, 1]), np.array([0.1, 0.2])) == undefined
+
+
+def recall_by_trying_every_threshold(truth_N, score_N):
+    recalls = [0.0]
+    for threshold in set(score_N):
+        called_N = score_N >= threshold
+        if called_N[truth_N == NORMAL].mean() <= 0.05:
+            recalls.append(called_N[truth_N == DEFECT].mean())
+    return max(recalls)
+
+
+@quick
+@given(st.lists(st.integers(-30, 10), min_size=1, max_size=80), st.lists(st.integers(-10, 30), min_size=1))
+def test_recall_at_a_false_positive_rate_is_the_best_of_all_thresholds(normal, defect):
+    truth_N = np.repeat([NORMAL, DEFECT], [len(normal), len(defect)])
+    score_N = np.array([*normal, *defect], dtype=float)
+    assert score_rates(truth_N, score_N)["recall_at_fpr_5"] == recall_by_trying_every_threshold(truth_N, score_N)
+
+
+@pytest.mark.parametrize(("normals", "expected"), [(19, 0.5), (20, 1), (39, 1), (59, 1), (60, 1)])
+def test_one_false_alarm_in_twenty_is_allowed_and_no_more(normals, expected):
+    truth_N = np.array([NORMAL] * normals + [DEFECT] * 2)
+    score_N = np.array([2.0] + [0.0] * (normals - 1) + [1.0, 3.0])
+    assert score_rates(truth_N, score_N)["recall_at_fpr_5"] == expected
+    times = np.ones((2, len(truth_N)))
+    assert resampled_score_rates(truth_N, score_N, times)["recall_at_fpr_5"].tolist() == [expected] * 2
+
+
+def test_equal_scores_are_called_alike():
+    """A constant predictor finds nothing at a low false-positive rate."""
+    truth_N = np.array([NORMAL] * 40 + [DEFECT] * 10)
+    assert score_rates(truth_N, np.ones(50))["recall_at_fpr_5"] == 0
 
 
 @quick

@@ -1,6 +1,7 @@
 import csv
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -94,6 +95,19 @@ def test_truth_comes_from_the_data_set(tmp_path):
     rows = read_predictions(write_csv(tmp_path / "p.csv", by_image), samples())
     assert [row["id"] for row in rows] == [row["id"] for row in ROWS]
     assert rows[0]["score"] == 17.5
+
+
+def test_masks_come_from_the_data_set_and_from_nowhere_else(tmp_path):
+    rows = [{**ROWS[0], "mask": "theirs.png", "reasoning": "a cut", "defect_type": "cut"}, *ROWS[1:]]
+    for path in (write_jsonl(tmp_path / "p.jsonl", rows), write_csv(tmp_path / "p.csv", rows)):
+        alone = read_predictions(path)
+        assert [row["mask"] for row in alone] == [None] * 3
+        assert evaluate_predictions(alone, resamples=0).faithfulness.kind.pooled.right == 1
+        data = [replace(sample, mask=f"{sample.id}.mask.png", defect_type="burn") for sample in samples()]
+        joined = read_predictions(path, data)
+        assert [(row["mask"], row["defect_type"]) for row in joined] == [
+            (f"nut/{i}.png.mask.png", "burn") for i in (1, 2, 3)
+        ]
 
 
 def test_missing_predictions_are_refused_or_counted(tmp_path):

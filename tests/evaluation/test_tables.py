@@ -80,6 +80,43 @@ def test_json_is_json():
     assert document["paper"] == []
 
 
+def reasoned(reasoning, category="nut", n=3):
+    """Found defects of the kind 'cut', all with the same reasoning."""
+    rows = answers(n, 0, n, 20, category)
+    return [{**row, "defect_type": "cut", "reasoning": reasoning} for row in rows]
+
+
+def test_the_table_of_the_reasoning_has_what_is_known_beside_the_constant():
+    rows = reasoned("At the left: a cut.") + reasoned("At the left: a burn.", "pin", 1)
+    evaluation = evaluate_predictions(rows, resamples=50)
+    markdown = evaluation.to_markdown()
+    table = markdown[markdown.index("**Faithfulness") :]
+    lines = lines_of(table[: table.index("\n\n-")])
+    assert lines[""] == ["named", "n", "right", "95%", "constant", "none", "several"]
+    assert lines["nut"] == ["kind", "3", "100.00", "[100.0, 100.0]", "100.00", "0", "0"]
+    assert lines["pooled"][:3] == ["kind", "4", "75.00"]
+    assert "Not judged: 4 without a mask." in table
+    assert evaluation.to_json()["faithfulness"]["kind"]["per_category"]["pin"]["right"] == 0
+    json.dumps(evaluation.to_json(), allow_nan=False)
+
+
+def test_without_truth_to_compare_with_there_is_no_table_of_the_reasoning():
+    evaluation = evaluate_predictions(answers(3, 2, 4, 16), resamples=0)
+    assert "Faithfulness" not in evaluation.to_markdown()
+    assert evaluation.to_json()["faithfulness"] is None
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_a_terminal_shows_the_operating_point_and_the_reasoning(width):
+    rows = [{**row, "p_defect": 0.9 if row["label"] == "A" else 0.1} for row in reasoned("At the left: a cut.")]
+    console = Console(width=width, file=io.StringIO())
+    console.print(evaluate_predictions(rows, resamples=50).to_rich())
+    printed = console.file.getvalue()
+    assert "recall at 5% FPR, pooled, 95%: 100.00 [100.0, 100.0]" in printed
+    [line] = [line.split() for line in printed.splitlines() if " kind " in line and "pooled" in line]
+    assert line == ["pooled", "kind", "3", "100.00", "[100.0,", "100.0]", "100.00", "0", "0"]
+
+
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_a_terminal_breaks_no_number(width):
     evaluation = evaluate_predictions(answers(3, 2, 4, 16), resamples=50)

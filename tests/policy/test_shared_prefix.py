@@ -7,7 +7,7 @@ from tiny_models import FAMILIES, save_tiny_model
 
 from lriad.policy import load_policy
 from lriad.policy import policy as policy_module
-from lriad.policy.shared_prefix import collate, decode
+from lriad.policy.shared_prefix import collate, decode, packed_rows
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -93,6 +93,23 @@ def test_parts_on_several_cores_give_what_one_batch_gives(policy, prompts, token
     for one, other in zip([*completions, *quick], [*again, *quick_again], strict=True):
         assert one.text == other.text
         assert one.p_defect == pytest.approx(other.p_defect, abs=1e-5)
+
+
+def test_a_placeholder_in_a_completion_is_no_image(policy, prompts):
+    """High temperatures sample anything."""
+    image = policy.config.image_token_id
+    ids = torch.tensor([[30, 31, 32], [30, image, 32], [33, 34, 35]])
+    rows, mask = torch.tensor([0, 0, 1]), torch.ones_like(ids)
+    batch = policy.collate(prompts[:2])
+    with torch.no_grad():
+        packed = packed_rows(policy.base, batch, rows, ids, mask, policy.tokenizer.pad_token_id)
+        logits = policy.base(**packed.inputs).logits[:, :-1].log_softmax(-1)
+        values = logits.gather(-1, packed.labels[:, 1:, None].clamp(min=0))[..., 0]
+        expanded = policy.base(**policy.prefill(prompts[:2]).continuation(rows, ids, mask)).logits[:, :-1]
+        expected = expanded.log_softmax(-1).gather(-1, ids[..., None])[..., 0]
+    unpacked = packed.unpacked(values)
+    assert torch.allclose(unpacked[[0, 2]], expected[[0, 2]], atol=1e-5)
+    assert torch.allclose(unpacked[1, :2], expected[1, :2], atol=1e-5)
 
 
 def test_gradients_reach_the_prompt(policy, prompts):

@@ -10,6 +10,7 @@ import numpy as np
 
 from lriad.errors import LriadError
 from lriad.evaluation import metrics, tables
+from lriad.evaluation.faithfulness import Faithfulness, measure_faithfulness
 from lriad.evaluation.metrics import DEFECT, NORMAL, UNPARSABLE, Outcomes
 from lriad.evaluation.predictions import check_row
 
@@ -55,6 +56,8 @@ class Evaluation:
         at_threshold: Metrics of `decision`, where every row has a threshold; review stands in place of
             unparsable.
         thresholds: The different thresholds, ascending.
+        faithfulness: Whether the reasoning of the defects that were found is true; None where they have none, or
+            neither masks nor known kinds to compare it with.
         origin: (dataset, category) behind each category's name.
         errors: Rows of images that could not be inspected; they are in no metric.
         n_unknown: Number of images whose truth is unknown; they are in no metric.
@@ -70,6 +73,7 @@ class Evaluation:
     always_defect: Block
     at_threshold: Block | None
     thresholds: tuple[float, ...]
+    faithfulness: Faithfulness | None
     origin: dict[str, tuple[str, str]]
     errors: tuple[dict[str, Any], ...]
     n_unknown: int
@@ -137,12 +141,14 @@ def evaluate_predictions(rows: Iterable[Mapping[str, Any]], *, resamples: int = 
 
     Args:
         rows: Each with `id` (or `image`), `truth`, `category`, and one or more of `label`, `p_defect`,
-            `score`, `error`; `lriad.evaluation.predictions` describes the fields and reads them from files.
+            `score`, `error`; `lriad.evaluation.predictions` describes the fields and reads them from files. The
+            masks of defects that were found and reasoned about are read.
         resamples: Number of bootstrap resamples for the 95 % intervals; 0 for no intervals.
         seed: Of the bootstrap.
 
     Raises:
-        LriadError: A row is wrong, an id occurs twice, or no image has both a known truth and a prediction.
+        LriadError: A row is wrong, an id occurs twice, no image has both a known truth and a prediction, or a
+            mask cannot be read.
 
     Example:
         >>> answers = [("a.png", "defect", "A"), ("b.png", "normal", "B")]
@@ -165,7 +171,8 @@ def evaluate_predictions(rows: Iterable[Mapping[str, Any]], *, resamples: int = 
     origin = _category_names(known)
     name_of = {key: name for name, key in origin.items()}
     known.sort(key=lambda row: (name_of[row["dataset"], row["category"]], row["id"]))
-    outcomes = _outcomes(known, [name_of[row["dataset"], row["category"]] for row in known], list(origin))
+    names = [name_of[row["dataset"], row["category"]] for row in known]
+    outcomes = _outcomes(known, names, list(origin))
     by_label = _block(outcomes, resamples, seed)
     at_threshold, thresholds = None, ()
     if all(row["threshold"] is not None and row["decision"] is not None for row in known):
@@ -179,6 +186,7 @@ def evaluate_predictions(rows: Iterable[Mapping[str, Any]], *, resamples: int = 
         always_defect=_constant(outcomes, DEFECT),
         at_threshold=at_threshold,
         thresholds=thresholds,
+        faithfulness=measure_faithfulness(known, names, resamples=resamples, seed=seed, level=LEVEL),
         origin=origin,
         errors=errors,
         n_unknown=len(answered) - len(known),
@@ -339,7 +347,7 @@ def _notes(rows: Sequence[Mapping[str, Any]], outcomes: Outcomes, block: Block) 
         )
     pooled = block.pooled.values
     if outcomes.said_N is None:
-        yield "Scores without labels: no threshold is assumed, so only AUROC and AP are given."
+        yield "Scores without labels: no threshold is assumed, so only the metrics of their order are given."
     else:
         unlabelled = sum(row["label"] is None for row in rows)
         if unlabelled:
@@ -362,10 +370,13 @@ def _notes(rows: Sequence[Mapping[str, Any]], outcomes: Outcomes, block: Block) 
     whys = (" ".join(str(row["p_missing"]).split())[:200] for row in rows if row.get("p_missing"))
     reason = next((f" ({why})" for why in whys), "")
     if outcomes.score_N is None:
-        yield f"The predictions have no p_defect and no score{reason}: no AUROC and no AP."
+        yield f"The predictions have no p_defect and no score{reason}: no AUROC and no other metric of their order."
     elif np.isnan(outcomes.score_N).any():
         missing = int(np.isnan(outcomes.score_N).sum())
-        yield f"No score in {missing} of {len(rows)} predictions{reason}: AUROC and AP need one in all of them."
+        yield (
+            f"No score in {missing} of {len(rows)} predictions{reason}: AUROC and the other metrics of their order "
+            "need one in all of them."
+        )
     groups = [(row["dataset"], row["category"], row["group"]) for row in rows if row.get("group")]
     if len(set(groups)) < len(groups):
         yield (

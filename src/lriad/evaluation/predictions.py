@@ -13,6 +13,9 @@ A file is JSONL (one object a line) or CSV (one header line). Fields, all others
 | `score` | instead of `p_defect`, any finite number that grows with the suspicion: only its order is used |
 | `decision`, `threshold` | `defect`, `normal` or `review`, and the threshold on p_defect behind it |
 | `text`, `follows_format` | the completion, and whether it follows the format |
+| `reasoning` | what stands in its think block, where there is no `text` |
+| `object_name`, `defect_type` | as in `Sample`; not needed with a data set |
+| `mask` | as in `Sample`; from the data set only: no file is opened because a file of predictions names it |
 | `error` | one line, where the image could not be inspected; such a row needs no label and no score |
 """
 
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
 
 _LABELS = {"a": "defect", "defect": "defect", "b": "normal", "normal": "normal"}
 _FIRST_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
-_SAMPLE_FIELDS = ("category", "object_name", "dataset", "split", "defect_type", "group")
+_SAMPLE_FIELDS = ("category", "object_name", "dataset", "split", "defect_type", "group", "mask")
 
 NO_PREDICTION = "no prediction for this image"
 
@@ -51,8 +54,8 @@ def read_predictions(
 
     Args:
         path: A `.jsonl` or `.csv` file; the module's docstring lists the fields.
-        samples: The data set. Its truth, category and dataset are joined by id (or by image path); a row may
-            then leave them out.
+        samples: The data set. Its truth, category, dataset, kinds of defect and masks are joined by id (or by
+            image path); a row may then leave them out.
         allow_missing: Whether samples without a prediction become rows with an `error`, so that they are
             counted and listed; otherwise they are refused, for a score of the images that a system chose is
             no score.
@@ -66,7 +69,7 @@ def read_predictions(
     seen: dict[str, str] = {}
     index = _SampleIndex(samples) if samples is not None else None
     for where, raw in _read_rows(path):
-        row = check_row(raw if index is None else index.join(raw, where), where)
+        row = check_row({**raw, "mask": None} if index is None else index.join(raw, where), where)
         if row["id"] in seen:
             raise LriadError(f"{where}: id {row['id']!r} is also at {seen[row['id']]}; keep one line an image")
         seen[row["id"]] = where

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from lriad.errors import LriadError
@@ -28,6 +28,7 @@ COLUMNS = {
     "false_positive_rate": "FPR",
     "auroc": "AUROC",
     "average_precision": "AP",
+    "recall_at_fpr_5": "recall at 5% FPR",
     "unparsable_rate": "unparsable",
     "f1_macro_paper": "F1 macro (paper)",
     "format_rate": "format",
@@ -48,7 +49,8 @@ LEGEND = (
     "All numbers are percentages. recall: of the defects, how many were called so (the rest escape); FPR: of "
     "the normal images, how many were called defect (overkill). An unparsable answer is wrong for its class. "
     "pooled: all images together; mean: the unweighted mean over categories. F1 macro (paper) counts each "
-    "different unparsable answer as a class of its own."
+    "different unparsable answer as a class of its own. recall at 5% FPR: at the best threshold on the score that "
+    "calls at most 5 % of the normal images defect, read off these very labels, which is optimistic."
 )
 
 
@@ -190,6 +192,36 @@ def evaluation_tables(evaluation: Evaluation, *, narrow: bool = False) -> list[T
     return tables
 
 
+def faithfulness_table(evaluation: Evaluation, *, narrow: bool = False) -> list[TextTable]:
+    """The table of what the reasoning of found defects names; none where that was not measured.
+
+    Args:
+        evaluation: To show.
+        narrow: Whether to leave out the categories, as for a terminal.
+    """
+    found = evaluation.faithfulness
+    if found is None:
+        return []
+    rows: list[tuple[str, ...]] = []
+    unknown = []
+    for named, aspect, lacking in (("place", found.place, "mask"), ("kind", found.kind, "kind that has a name here")):
+        for name, share in {**({} if narrow else aspect.per_category), "pooled": aspect.pooled}.items():
+            if share.n:
+                shares = (percent(share.right), percent_interval(share.interval), percent(share.constant))
+                rows.append((name, named, str(share.n), *shares, str(share.none), str(share.several)))
+        if aspect.pooled.unknown:
+            unknown.append(f"{aspect.pooled.unknown} without a {lacking}")
+    level = f"{evaluation.level:.0%}"
+    notes = [
+        f"Of the defects that were found ({found.n}): does the reasoning name the place of the mask, and the kind?",
+        "constant: always naming the one that is right most often in these images; none, several: how many name "
+        "none, or more than one, which is not right.",
+        *([f"Not judged: {'; '.join(unknown)}."] if unknown else []),
+    ]
+    columns = ("", "named", "n", "right", level, "constant", "none", "several")
+    return [TextTable("Faithfulness of the reasoning", columns, rows, left=2, notes=tuple(notes))]
+
+
 def compare_table(
     evaluations: Mapping[str, Evaluation],
     average: Literal["pooled", "mean"] = "pooled",
@@ -248,7 +280,8 @@ def to_markdown(evaluation: Evaluation) -> str:
     from lriad.evaluation.paper import beside_paper
 
     parts = [evaluation.summary()]
-    parts += [table.to_markdown() for table in (*evaluation_tables(evaluation), *beside_paper(evaluation))]
+    own = (*evaluation_tables(evaluation), *faithfulness_table(evaluation))
+    parts += [table.to_markdown() for table in (*own, *beside_paper(evaluation))]
     parts.append(LEGEND + " " + _interval_legend(evaluation))
     if evaluation.notes:
         parts.append("\n".join(f"- {note}" for note in evaluation.notes))
@@ -267,10 +300,15 @@ def to_rich(evaluation: Evaluation) -> Group:
     for name, scores in (("pooled", evaluation.by_label.pooled), ("mean", evaluation.by_label.mean)):
         if bounds := scores.intervals.get("balanced_accuracy"):
             lines.append(f"- balanced accuracy, {name}, {evaluation.level:.0%}: {percent_interval(bounds)}")
+        if bounds := scores.intervals.get("recall_at_fpr_5"):
+            value = percent(scores.values["recall_at_fpr_5"])
+            lines.append(
+                f"- {COLUMNS['recall_at_fpr_5']}, {name}, {evaluation.level:.0%}: {value} {percent_interval(bounds)}"
+            )
     lines += [f"- {note}" for note in evaluation.notes]
     lines += [f"- not inspected: {row['id']}: {row['error']}" for row in evaluation.errors]
-    tables = [table.to_rich() for table in evaluation_tables(evaluation, narrow=True)]
-    return Group(Text(evaluation.summary()), *tables, *map(Text, lines))
+    tables = (*evaluation_tables(evaluation, narrow=True), *faithfulness_table(evaluation, narrow=True))
+    return Group(Text(evaluation.summary()), *(table.to_rich() for table in tables), *map(Text, lines))
 
 
 def _utf8(text: str) -> str:
@@ -334,6 +372,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         "always_normal": _block_json(evaluation.always_normal),
         "always_defect": _block_json(evaluation.always_defect),
         "at_threshold": None,
+        "faithfulness": asdict(evaluation.faithfulness) if evaluation.faithfulness else None,
         "bootstrap": {
             "resamples": evaluation.resamples,
             "seed": evaluation.seed,

@@ -33,8 +33,10 @@ def evaluate_policy(samples: Sequence[Sample], folder: str | Path, **settings: A
     predictions = Path(folder) / "predictions.jsonl"
     inspect_to_file(samples, predictions, **settings)
     # The truth as it is now: labels may have been corrected since the image was inspected.
-    truth = {sample.id: sample.label for sample in samples}
-    rows = [row | {"truth": truth[row["id"]]} for row in read_predictions(predictions) if row["id"] in truth]
+    truth = {
+        sample.id: {"truth": sample.label, "defect_type": sample.defect_type, "mask": sample.mask} for sample in samples
+    }
+    rows = [row | truth[row["id"]] for row in read_predictions(predictions) if row["id"] in truth]
     evaluation = evaluate_predictions(rows)
     save_report(evaluation, folder)
     return evaluation

@@ -357,6 +357,10 @@ def packed_rows(
     place_mask[rows, branches] = torch.cat([mask.new_ones(len(rows), 1), mask], 1).to(prompt_mask.dtype)
     labels = place_ids.masked_fill(place_mask == 0, -100)
     labels[:, :, 0] = -100
+    # A placeholder may be sampled too; the model would look for its image.
+    placeholders = [getattr(model.config, name, None) for name in ("image_token_id", "video_token_id")]
+    known = torch.tensor([token for token in placeholders if token is not None], device=place_ids.device)
+    shown_ids = place_ids.masked_fill(torch.isin(place_ids, known), pad_token_id)
 
     positions = position_ids(model, batch)
     behind = positions[..., -1:, None] + (place_mask.cumsum(-1) - 1).clamp(min=0)
@@ -366,7 +370,7 @@ def packed_rows(
             name: torch.cat([value[:, :-1], value.new_zeros(count, places * width)], 1) if name in names else value
             for name, value in batch.items()
         },
-        "input_ids": torch.cat([prompt_ids[:, :-1], place_ids.flatten(1)], 1),
+        "input_ids": torch.cat([prompt_ids[:, :-1], shown_ids.flatten(1)], 1),
         "position_ids": torch.cat([positions[..., :-1], behind.flatten(-2)], -1),
         "attention_mask": _packed_mask(
             torch.cat([prompt_mask[:, :-1], place_mask.flatten(1)], 1), prefix, places, width, model.dtype

@@ -39,6 +39,8 @@ class CheckpointState(TrainerCallback):
         self.trainer: Any = None
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        # Each process writes its own random state into the checkpoint.
+        self.trainer.accelerator.wait_for_everyone()
         if not state.is_world_process_zero:
             return
         file = Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE

@@ -65,6 +65,7 @@ def _train(recipe: Recipe, run: Path) -> Path:
     samples, validation = training_samples(recipe)
 
     # Heavy imports behind all that can go wrong quickly.
+    import torch
     from accelerate import PartialState
 
     from lriad.policy.loading import resolve_source
@@ -74,7 +75,8 @@ def _train(recipe: Recipe, run: Path) -> Path:
         raise LriadError(
             f"policy {recipe.policy!r} has an adapter already; lriad export it first, then train the export"
         )
-    process = PartialState()
+    # Left to itself, Accelerate takes several processes on CPUs for one each.
+    process = PartialState(cpu=not torch.accelerator.is_available())
     _check_launch(recipe, process)
     checkpoints = run / "checkpoints"
     done = callbacks.complete_checkpoints(checkpoints)

@@ -7,7 +7,7 @@ and share no category and no drawing function with it. Defects and materials are
 from lriad.data.synthetic.dataset import make_dataset
 from lriad.data.synthetic.families import FAMILIES, Category, Family
 from lriad.data.synthetic.narration import describe, narrate
-from lriad.data.synthetic.rendering import Rendering, defect_kinds, place_of, render
+from lriad.data.synthetic.rendering import Rendering, defect_kinds, render
 
 __all__ = [
     "FAMILIES",
@@ -18,6 +18,5 @@ __all__ = [
     "describe",
     "make_dataset",
     "narrate",
-    "place_of",
     "render",
 ]

@@ -87,6 +87,9 @@ _EVIDENCE: dict[str, tuple[str, tuple[str, str], str, str]] = {
     ),
     "misprint": ("print", ("a mark that is wrong", "a faulty mark"), "the regular print", "a misprint"),
 }
+KIND_OF = {name.split(" ", 1)[1]: kind for kind, (_, _, _, name) in _EVIDENCE.items()}
+"""Each kind of defect by its name without the article: 'loose thread' is `thread`."""
+
 _OTHER = ("surface", ("a place that looks different", "a mark that stands out"), "the rest", "a defect")
 
 

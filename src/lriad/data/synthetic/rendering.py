@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lriad.data.place import place_of
 from lriad.data.synthetic import defects
 from lriad.data.synthetic.canvas import UNITS, Canvas, Floats, Rng, circle, develop, noise
 from lriad.data.synthetic.families import CATEGORIES, Category
@@ -26,11 +27,6 @@ MIN_CHANGE = 18.0
 levels. A shot may take a part of each (a darker lamp, a shift, blur); what is left is above 0.1 % and 12 levels."""
 
 _ATTEMPTS = 40
-_PLACES = (
-    ("upper left", "top", "upper right"),
-    ("left", "centre", "right"),
-    ("lower left", "bottom", "lower right"),
-)
 
 
 @dataclass(frozen=True)
@@ -59,13 +55,6 @@ class Rendering:
 def defect_kinds(category: str) -> tuple[str, ...]:
     """The kinds of defect that a category can have."""
     return _category(category).kinds
-
-
-def place_of(mask: NDArray[np.bool_]) -> str:
-    """One of nine places in words, from the centroid of a mask of shape (H, W) with at least one True."""
-    rows, cols = np.nonzero(mask)
-    row, col = rows.mean() / mask.shape[0], cols.mean() / mask.shape[1]
-    return _PLACES[min(2, int(3 * row))][min(2, int(3 * col))]
 
 
 def render(category: str, part_seed: int, shot_seed: int = 0, defect: str | None = None, size: int = 320) -> Rendering:
