@@ -166,13 +166,12 @@ def train(
 def pretrain(
     output: Annotated[Path, typer.Option(help="The run folder.")] = Path("runs/pretrain"),
     images: Annotated[int | None, typer.Option(help="Images a category.", show_default="as shipped")] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps.", show_default="as shipped")] = None,
     seed: Annotated[int, typer.Option(help="Of images, batches and weights.")] = 0,
 ) -> None:
-    """Make the embedded policy's weights from ImageNet eyes and procedural images."""
-    from lriad.training.pretrain import PretrainConfig, pretrain
+    """Make the embedded policy's weights from ImageNet eyes and procedural images: eyes, words, GRPO."""
+    from lriad.training.pretraining import PretrainConfig, pretrain
 
-    given: dict[str, Any] = {"images": images, "steps": steps, "seed": seed}
+    given: dict[str, Any] = {"images": images, "seed": seed}
     config = PretrainConfig(**{name: value for name, value in given.items() if value is not None})
     typer.echo(pretrain(output, config))
 

@@ -26,7 +26,9 @@ from lriad.data.synthetic import (
     narrate,
     render,
 )
+from lriad.data.synthetic.canvas import Canvas, Component
 from lriad.data.synthetic.defects import LOGICAL, SURFACE
+from lriad.data.synthetic.nuisances import clutter, imprint, scuffs, seam
 from lriad.errors import LriadError
 
 CATEGORIES = [name for family in FAMILIES.values() for name in family.categories]
@@ -38,13 +40,16 @@ def test_families_share_no_category_and_no_drawing():
     for a, b in itertools.combinations(FAMILIES.values(), 2):
         assert not set(a.categories) & set(b.categories)
         assert not {c.draw for c in a.categories.values()} & {c.draw for c in b.categories.values()}
-    assert len(FAMILIES["parts"].categories) >= 16
+    assert len(FAMILIES["parts"].categories) >= 30
     assert FAMILIES["objects"].defect_ratio == 0.111
     assert FAMILIES["textures"].defect_ratio == 0.235
 
 
 def test_kinds_are_drawn_and_logical_ones_need_components():
-    assert {kind for _, kind in SPOILT} == {*SURFACE, *LOGICAL, "misprint"}
+    kinds = {kind for _, kind in SPOILT}
+    assert kinds == {*SURFACE, *LOGICAL, "misprint"}
+    assert len(kinds) >= 17
+    assert {"turned", "swapped", "miscount"} < set(defect_kinds("packed_box"))
     for family in FAMILIES.values():
         for category in family.categories.values():
             assert category.components == bool(set(category.kinds) & set(LOGICAL))
@@ -72,6 +77,67 @@ def test_every_defect_shows_where_its_mask_says(category, kind):
         around = cv2.dilate(bad.mask.astype(np.uint8), np.ones((9, 9))) > 0
         assert change[bad.mask].mean() >= 12
         assert change[bad.mask].mean() > 3 * change[~around].mean()
+
+
+# What is changed
+
+
+def _bare(category: str, seed: int) -> Canvas:
+    return FAMILIES["parts"].categories[category].draw(np.random.default_rng(seed), 64)
+
+
+def _changed(kind: str, bare: Canvas, seed: int) -> list[Component]:
+    return LOGICAL[kind](bare.components, bare.assembled(), np.random.default_rng(seed))
+
+
+WITH = {kind: [c for c in FAMILIES["parts"].categories if kind in defect_kinds(c)] for kind in LOGICAL}
+
+
+@pytest.mark.parametrize("category", WITH["swapped"])
+def test_swapped_parts_change_their_looks_and_nothing_else(category):
+    for seed in range(12):
+        bare = _bare(category, seed)
+        pairs = list(zip(bare.components, _changed("swapped", bare, seed), strict=True))
+        different = [(old, new) for old, new in pairs if old != new]
+        assert [(old.x, old.y, old.angle) for old, _ in pairs] == [(new.x, new.y, new.angle) for _, new in pairs]
+        (old_a, new_a), (old_b, new_b) = different
+        assert (new_a.draw, new_a.look) == (old_b.draw, old_b.look) != (old_a.draw, old_a.look)
+        assert (new_b.draw, new_b.look) == (old_a.draw, old_a.look)
+
+
+@pytest.mark.parametrize("category", WITH["turned"])
+def test_a_turned_part_stays_in_its_place(category):
+    for seed in range(12):
+        bare = _bare(category, seed)
+        pairs = zip(bare.components, _changed("turned", bare, seed), strict=True)
+        ((old, new),) = [(old, new) for old, new in pairs if old != new]
+        assert dataclasses.replace(new, angle=old.angle) == old
+        assert 45 <= abs(new.angle - old.angle) <= 180
+
+
+@pytest.mark.parametrize("category", WITH["miscount"])
+def test_a_wrong_count_is_wrong_by_two_to_four(category):
+    for seed in range(12):
+        bare = _bare(category, seed)
+        changed = _changed("miscount", bare, seed)
+        assert 2 <= abs(len(changed) - len(bare.components)) <= 4
+        assert set(changed) < set(bare.components) or set(bare.components) < set(changed)
+
+
+def test_many_surface_defects_of_parts_are_small():
+    pairs = [(c, k) for c in FAMILIES["parts"].categories for k in defect_kinds(c) if k in SURFACE]
+    shares = [render(category, 11, 0, kind).mask.mean() for category, kind in pairs]
+    assert 0.25 <= np.mean([0.0015 <= share <= 0.005 for share in shares]) <= 0.6
+
+
+@pytest.mark.parametrize("nuisance", [scuffs, seam, imprint, clutter])
+def test_a_nuisance_changes_the_picture_but_not_the_part(nuisance):
+    bare = _bare("machined_plate", 4)
+    spared = bare.copy()
+    nuisance(spared, np.random.default_rng(0))
+    assert (spared.albedo != bare.albedo).any()
+    assert np.array_equal(spared.part, bare.part)
+    assert spared.components == bare.components
 
 
 @settings(max_examples=12, deadline=None)

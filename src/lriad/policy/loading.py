@@ -168,6 +168,7 @@ def _load_base(base: str, name: str, device: str, dtype: torch.dtype, attention:
         raise LriadError(f"policy {name!r}: no *.safetensors in {base}; only safetensors are loaded, convert it first")
     settings: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "trust_remote_code": False}
     try:
+        _import_eyes(base)
         if not Path(base).is_dir() and _is_hub_adapter(base):
             raise LriadError(f"policy {name!r}: is an adapter on the hub; download it and give its folder")
         processor = AutoProcessor.from_pretrained(base, trust_remote_code=False)
@@ -180,6 +181,17 @@ def _load_base(base: str, name: str, device: str, dtype: torch.dtype, attention:
         raise LriadError(f"policy {name!r}: its processor has no tokenizer or no chat template; use an instruct model")
     model.eval()
     return model, processor
+
+
+def _import_eyes(base: str) -> None:
+    """Make the embedded policy's tower known to timm, where this is a policy of its kind."""
+    from transformers import PreTrainedConfig
+
+    from lriad.policy.architecture import EYES
+
+    vision = PreTrainedConfig.get_config_dict(base)[0].get("vision_config") or {}
+    if vision.get("architecture") == EYES:
+        import lriad.policy.eyes  # noqa: F401
 
 
 def _is_hub_adapter(base: str) -> bool:

@@ -46,7 +46,7 @@ Stamp = Callable[["Canvas", float, float, float], None]
 
 @dataclass(frozen=True)
 class Component:
-    """One thing that is put on a part, and can therefore be missing, extra or misplaced.
+    """One thing that is put on a part, and can therefore be missing, turned or swapped with another.
 
     Attributes:
         draw: Draws it.
@@ -54,6 +54,7 @@ class Component:
         y: Centre, in units.
         radius: Half of its extent, in units.
         angle: Turn, in degrees.
+        look: Components of different numbers can be told apart at a glance.
     """
 
     draw: Stamp
@@ -61,6 +62,7 @@ class Component:
     y: float
     radius: float
     angle: float = 0.0
+    look: int = 0
 
 
 @dataclass

@@ -25,9 +25,9 @@ from lriad.data.synthetic.canvas import (
     hsv,
     noise,
     spoke,
-    turned,
     wobbly,
 )
+from lriad.data.synthetic.canvas import turned as rotated
 
 MARGIN = 26.0
 """Defects start at least this far from the image's border, in units, so that no shot loses one."""
@@ -270,8 +270,8 @@ def cut(canvas: Canvas, rng: Rng) -> None:
     t = np.linspace(-1, 1, 24)
     bow = rng.uniform(-0.12, 0.12) * length
     width = gape * (1 - t**2) * rng.uniform(0.6, 1.3, 24)
-    lip = turned(np.stack([t * length / 2, bow * t**2], 1), angle := rng.uniform(0, 360))
-    normal = turned([[0, 1]], angle)
+    lip = rotated(np.stack([t * length / 2, bow * t**2], 1), angle := rng.uniform(0, 360))
+    normal = rotated([[0, 1]], angle)
     upper, lower = lip + normal * width[:, None] / 2, lip - normal * width[:, None] / 2
     outline = _inside_frame(np.concatenate([upper, lower[::-1]]) + np.array([x, y]))
     centre = outline.mean(0)
@@ -348,6 +348,47 @@ def misplaced(things: Sequence[Component], canvas: Canvas, rng: Rng) -> list[Com
     return [replace(t, x=x, y=y, angle=t.angle + turn) if i == moved else t for i, t in enumerate(things)]
 
 
+def turned(things: Sequence[Component], canvas: Canvas, rng: Rng) -> list[Component]:
+    """One component points another way, in its right place."""
+    wrong = int(rng.integers(len(things)))
+    turn = rng.choice([-1, 1]) * rng.uniform(45, 180)
+    return [replace(t, angle=t.angle + turn) if i == wrong else t for i, t in enumerate(things)]
+
+
+def swapped(things: Sequence[Component], canvas: Canvas, rng: Rng) -> list[Component]:
+    """Two components that look different have changed places."""
+    first = int(rng.integers(len(things)))
+    others = [i for i in _nearest(things, first) if things[i].look != things[first].look]
+    second = others[int(rng.integers(min(2, len(others))))]  # Near each other, so that one place names both.
+    a, b = things[first], things[second]
+    changed = list(things)
+    changed[first] = replace(b, x=a.x, y=a.y, angle=a.angle)
+    changed[second] = replace(a, x=b.x, y=b.y, angle=b.angle)
+    return changed
+
+
+def miscount(things: Sequence[Component], canvas: Canvas, rng: Rng) -> list[Component]:
+    """Two to four neighbouring components are not there, or, less often, as many lie where none belongs."""
+    count = int(rng.integers(2, max(2, min(4, len(things) // 2)) + 1))
+    if rng.random() < 0.7:
+        first = int(rng.integers(len(things)))
+        lost = {first, *_nearest(things, first)[: count - 1]}
+        return [thing for i, thing in enumerate(things) if i not in lost]
+    more = extra(things, canvas, rng)
+    while len(more) < len(things) + count:
+        last = more[-1]
+        x, y = np.clip(spoke(last.radius * rng.uniform(2, 2.8), rng.uniform(0, 360), last.x, last.y), 30, 290)
+        more.append(replace(last, x=float(x), y=float(y), angle=last.angle + rng.uniform(10, 350)))
+    return more
+
+
+def _nearest(things: Sequence[Component], index: int) -> list[int]:
+    """The other components, the nearest first."""
+    at = things[index]
+    distances = [np.hypot(t.x - at.x, t.y - at.y) for t in things]
+    return [int(i) for i in np.argsort(distances, kind="stable") if i != index]
+
+
 def misprint(things: Sequence[Component], canvas: Canvas, rng: Rng) -> list[Component]:
     """A mark of the print is missing, doubled or out of line."""
     i = int(rng.integers(len(things)))
@@ -376,6 +417,27 @@ SURFACE: dict[str, Callable[[Canvas, Rng], None]] = {
         bent,
     )
 }
+SMALLER = tuple(kind for kind in SURFACE if kind not in ("bent", "dent", "discolouration"))
+"""The surface kinds that `smaller` draws; the others run out softly, and would not show so small."""
+
+
+def smaller(canvas: Canvas, kind: str, rng: Rng) -> None:
+    """A surface defect of a third to two thirds of its size: it is drawn on a window, as on a whole canvas."""
+    share = rng.uniform(0.3, 0.65)
+    x, y = _edge_spot(canvas, rng) if kind == "chip" else _spot(canvas, rng)
+    side, room = round(share * canvas.size), round((1 - share) * MARGIN * canvas.unit)
+    left, top = (int(np.clip(at * canvas.unit - side / 2, room, canvas.size - room - side)) for at in (x, y))
+    planes = ("albedo", "background", "height", "gloss", "part")
+    views = {name: getattr(canvas, name)[..., top : top + side, left : left + side] for name in planes}
+    before = {name: view.copy() for name, view in views.items()}
+    SURFACE[kind](replace(canvas, **views), rng)
+    # Whatever reaches beyond the window fades out at its border.
+    ramp = np.minimum(np.arange(side) + 0.5, side - np.arange(side) - 0.5) * np.float32(UNITS / side / 20)
+    fade = np.minimum(np.minimum.outer(ramp, ramp), 1).astype(np.float32)
+    for name, view in views.items():
+        view[:] = before[name] + fade * (view - before[name])
+
+
 LOGICAL: dict[str, Callable[[Sequence[Component], Canvas, Rng], list[Component]]] = {
-    f.__name__: f for f in (missing, extra, misplaced)
+    f.__name__: f for f in (missing, extra, misplaced, turned, swapped, miscount)
 }

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 
-from lriad.data.synthetic import objects, parts, textures
+from lriad.data.synthetic import assemblies, objects, parts, textures
 from lriad.data.synthetic.canvas import Canvas, Rng
+from lriad.data.synthetic.defects import LOGICAL
 
 Draw = Callable[[Rng, int], Canvas]
 
@@ -19,7 +20,7 @@ class Category:
     Attributes:
         name: In snake_case, unique among all families.
         draw: Draws a sound one: `draw(rng, size) -> Canvas`.
-        components: Whether something on it can be missing, extra or misplaced.
+        components: Whether something on it can be missing, misplaced, turned and so on.
         kinds: The kinds of defect that it can have.
         varied: Whether its cameras vary too: colour or grey, turned, zoomed in.
     """
@@ -51,36 +52,38 @@ _RIGID = "scratch crack stain dent contamination discolouration abrasion"
 _SURFACE = "scratch stain discolouration hole contamination"
 
 
-def _family(module: ModuleType, defect_ratio: float, kinds: dict[str, str]) -> Family:
-    categories = {
-        name: Category(name, getattr(module, name), "missing" in words, tuple(words.split()), module is parts)
-        for name, words in kinds.items()
-    }
-    return Family(module.__name__.rsplit(".", 1)[-1], categories, defect_ratio)
+def _family(modules: tuple[ModuleType, ...], defect_ratio: float, kinds: dict[str, str]) -> Family:
+    """The family that is called as its first module, which draws its categories together with the others."""
+    draws = {name: draw for module in modules for name, draw in vars(module).items()}
+    categories = {}
+    for name, words in kinds.items():
+        own = tuple(words.split())
+        categories[name] = Category(name, draws[name], not LOGICAL.keys().isdisjoint(own), own, parts in modules)
+    return Family(modules[0].__name__.rsplit(".", 1)[-1], categories, defect_ratio)
 
 
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
         _family(
-            parts,
+            (parts, assemblies),
             0.5,
             # A kind that a sound part of the same category may seem to have (a hole in a plate with holes) is left out.
             {
                 "machined_plate": f"{_RIGID} chip bent {_LOGICAL}",
                 "moulded_part": f"{_RIGID} chip cut burn",
-                "component_grid": f"scratch stain contamination burn discolouration {_LOGICAL}",
+                "component_grid": f"scratch stain contamination burn discolouration {_LOGICAL} miscount",
                 "periodic_pattern": f"{_SURFACE} cut thread burn abrasion",
                 "noise_surface": f"{_SURFACE} crack dent burn cut abrasion",
                 "pipe_flange": f"{_RIGID} chip {_LOGICAL}",
-                "keypad": f"scratch stain contamination burn {_LOGICAL} misprint",
+                "keypad": f"scratch stain contamination burn {_LOGICAL} miscount misprint",
                 "cable_section": f"cut bent contamination discolouration stain {_LOGICAL}",
                 "pressed_tablet": "crack chip stain contamination hole discolouration misprint",
                 "jar_mouth": "chip crack contamination stain scratch bent",
-                "bristle_brush": f"bent contamination stain discolouration {_LOGICAL}",
+                "bristle_brush": f"bent contamination stain discolouration {_LOGICAL} miscount",
                 "cell_panel": "crack scratch burn stain discolouration contamination hole",
-                "led_strip": f"scratch burn contamination stain {_LOGICAL}",
-                "zip_fastener": f"cut hole stain thread bent {_LOGICAL}",
+                "led_strip": f"scratch burn contamination stain {_LOGICAL} miscount",
+                "zip_fastener": f"cut hole stain thread bent {_LOGICAL} miscount",
                 "gel_capsule": "dent crack scratch stain hole contamination bent misprint",
                 "nut_kernel": "crack hole cut stain chip burn contamination scratch",
                 "threaded_shaft": "scratch dent stain contamination abrasion hole discolouration",
@@ -92,26 +95,35 @@ FAMILIES: dict[str, Family] = {
                 "marble_slab": f"{_SURFACE} crack burn abrasion",
                 "mosaic_wall": f"{_SURFACE} crack burn bent",
                 "wire_screen": "cut bent contamination stain hole discolouration thread",
+                "fuse_row": f"scratch stain contamination burn crack {_LOGICAL} turned swapped miscount",
+                "arrow_tray": f"scratch stain contamination discolouration {_LOGICAL} turned miscount",
+                "roller_cage": f"scratch dent chip contamination stain {_LOGICAL} miscount",
+                "toothed_disc": f"{_RIGID} chip bent missing misplaced miscount",
+                "punched_sheet": f"scratch stain contamination discolouration dent cut bent {_LOGICAL}",
+                "speckled_stone": "crack hole stain scratch contamination abrasion burn discolouration",
+                "packed_box": f"stain cut contamination burn {_LOGICAL} turned swapped miscount",
+                "coil_spring": "bent chip scratch stain contamination discolouration missing misplaced",
+                "bead_chain": f"contamination {_LOGICAL} swapped miscount",
             },
         ),
         _family(
-            objects,
+            (objects,),
             0.111,
             {
                 "hex_nut": "scratch crack chip stain dent contamination discolouration",
-                "gear": "scratch chip crack stain contamination missing misplaced",
+                "gear": "scratch chip crack stain contamination missing misplaced miscount",
                 "bottle_cap": "scratch dent bent stain contamination chip misprint",
                 "circuit_board": f"scratch burn contamination stain {_LOGICAL}",
-                "blister_pack": f"hole cut contamination scratch {_LOGICAL}",
-                "pin_connector": f"crack scratch burn contamination {_LOGICAL}",
-                "ball_bearing": f"scratch dent chip contamination stain {_LOGICAL}",
+                "blister_pack": f"hole cut contamination scratch {_LOGICAL} miscount",
+                "pin_connector": f"crack scratch burn contamination {_LOGICAL} miscount",
+                "ball_bearing": f"scratch dent chip contamination stain {_LOGICAL} miscount",
                 "shirt_button": "scratch crack chip stain hole contamination burn",
                 "wood_screw": "scratch bent chip stain contamination discolouration",
                 "cookie": "chip crack burn hole contamination stain",
             },
         ),
         _family(
-            textures,
+            (textures,),
             0.235,
             {
                 "woven_fabric": "hole cut thread stain discolouration contamination",

@@ -1,4 +1,4 @@
-"""What parts are made of and lie on: factor maps around 1 and backdrops, shared by all families."""
+"""What parts are made of and lie on: factor maps around 1, colours and backdrops, shared by all families."""
 
 from __future__ import annotations
 
@@ -46,6 +46,28 @@ def backdrop(rng: Rng, size: int, colour: ArrayLike | None = None) -> Floats:
     else:
         factor = brushed(rng, size, rng.uniform(0.01, 0.04), upright=bool(rng.random() < 0.5))
     return np.clip(coloured(colour, factor), 0, 255)
+
+
+def finish(rng: Rng, size: int) -> Floats:
+    """A random machining or moulding finish around 1."""
+    kind = int(rng.integers(5))
+    if kind == 0:
+        return np.ones((size, size), np.float32)
+    if kind == 1:
+        return brushed(rng, size, rng.uniform(0.02, 0.09), upright=bool(rng.random() < 0.5))
+    if kind == 2:
+        return lathe(rng, size, 160 + rng.normal(0, 10), 160 + rng.normal(0, 10), rng.uniform(0.04, 0.15))
+    return grainy(rng, size, rng.uniform(0.01, 0.08), rng.uniform(1, 6))
+
+
+def against(rng: Rng, behind: Floats) -> Floats:
+    """A colour that can be told from what is behind it."""
+    away = float(behind.mean())
+    for _ in range(20):
+        colour = any_colour(rng)
+        if abs(float(colour.mean()) - away) > 45:
+            break
+    return colour
 
 
 def jittered_grid(

@@ -32,6 +32,12 @@ _FOUND = (
     "There is {evidence}{at} on the {what}, which does not fit {pattern}: {defect}.",
 )
 
+# Neither tells the verdict: what may be a defect is weighed in the answer.
+_DOUBTFUL = (
+    "There is {evidence}{at} on the {what}: it may be {defect}, it may belong there.",
+    "The {what} shows {evidence}{at}, perhaps {defect}, perhaps only the way it is made.",
+)
+
 # Kind: what shows it, two ways to name the evidence, what it disturbs, its name.
 _EVIDENCE: dict[str, tuple[str, tuple[str, str], str, str]] = {
     "scratch": ("surface", ("a long thin line", "a thin straight mark"), "the even surface", "a scratch"),
@@ -85,15 +91,36 @@ _EVIDENCE: dict[str, tuple[str, tuple[str, str], str, str]] = {
         "the regular layout",
         "a misplaced part",
     ),
+    "turned": (
+        "layout",
+        ("a piece that points another way", "a piece the wrong way round"),
+        "the common direction",
+        "a turned part",
+    ),
+    "swapped": (
+        "layout",
+        ("two pieces in each other's place", "two pieces out of order"),
+        "the repeating order",
+        "swapped parts",
+    ),
+    "miscount": (
+        "layout",
+        ("a wrong number of pieces", "too few or too many pieces"),
+        "the regular layout",
+        "a wrong count",
+    ),
     "misprint": ("print", ("a mark that is wrong", "a faulty mark"), "the regular print", "a misprint"),
 }
-KIND_OF = {name.split(" ", 1)[1]: kind for kind, (_, _, _, name) in _EVIDENCE.items()}
+KIND_OF = {name.removeprefix("an ").removeprefix("a "): kind for kind, (_, _, _, name) in _EVIDENCE.items()}
 """Each kind of defect by its name without the article: 'loose thread' is `thread`."""
+
+KINDS = tuple(_EVIDENCE)
+"""Every kind of defect."""
 
 _OTHER = ("surface", ("a place that looks different", "a mark that stands out"), "the rest", "a defect")
 
 
-def narrate(object_name: str, defect_type: str | None, place: str | None, seed: int) -> str:
+def narrate(object_name: str, defect_type: str | None, place: str | None, seed: int, *, doubtful: bool = False) -> str:
     """A chain of thought that fits a label.
 
     Args:
@@ -101,6 +128,7 @@ def narrate(object_name: str, defect_type: str | None, place: str | None, seed: 
         defect_type: Kind of defect; None for a sound part. A kind that is not ours is called 'a defect'.
         place: Where it is, such as 'upper left'; None leaves the place out.
         seed: Chooses among several wordings. The opening sentence depends on it and on the object, never on the label.
+        doubtful: Say it so that it is no verdict: of a faint defect, or of what looks like one on a sound part.
 
     Returns:
         Two sentences, 16 to 40 words.
@@ -110,7 +138,7 @@ def narrate(object_name: str, defect_type: str | None, place: str | None, seed: 
     if defect_type is None:
         return f"{opening} {rng.choice(_SOUND)}"
     what, evidence, pattern, defect = _EVIDENCE.get(defect_type, _OTHER)
-    finding = rng.choice(_FOUND).format(
+    finding = rng.choice(_DOUBTFUL if doubtful else _FOUND).format(
         what=what,
         evidence=rng.choice(evidence),
         at=f" at the {place}" if place else "",

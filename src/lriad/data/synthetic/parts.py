@@ -29,29 +29,7 @@ from lriad.data.synthetic.canvas import (
     turned,
     wobbly,
 )
-from lriad.data.synthetic.materials import backdrop, brushed, grainy, jittered_grid, lathe
-
-
-def _finish(rng: Rng, size: int) -> Floats:
-    """A random machining or moulding finish around 1."""
-    kind = int(rng.integers(5))
-    if kind == 0:
-        return np.ones((size, size), np.float32)
-    if kind == 1:
-        return brushed(rng, size, rng.uniform(0.02, 0.09), upright=bool(rng.random() < 0.5))
-    if kind == 2:
-        return lathe(rng, size, 160 + rng.normal(0, 10), 160 + rng.normal(0, 10), rng.uniform(0.04, 0.15))
-    return grainy(rng, size, rng.uniform(0.01, 0.08), rng.uniform(1, 6))
-
-
-def _against(rng: Rng, behind: Floats) -> Floats:
-    """A colour that can be told from what is behind it."""
-    away = float(behind.mean())
-    for _ in range(20):
-        colour = any_colour(rng)
-        if abs(float(colour.mean()) - away) > 45:
-            break
-    return colour
+from lriad.data.synthetic.materials import against, backdrop, finish, grainy, jittered_grid, lathe
 
 
 def _bolt(rng: Rng, radius: float) -> Stamp:
@@ -85,11 +63,11 @@ def machined_plate(rng: Rng, size: int) -> Canvas:
     angles = np.sort(np.linspace(0, 2 * np.pi, corners, endpoint=False) + rng.normal(0, 0.12, corners))
     radius = rng.uniform(95, 135, corners)
     outline = np.stack([np.cos(angles), np.sin(angles)], 1) * radius[:, None] + 160
-    colour = _against(rng, c.background)
+    colour = against(rng, c.background)
     body = c.polygon(outline)
     c.place(
         body,
-        coloured(colour, _finish(rng, size)),
+        coloured(colour, finish(rng, size)),
         lift=rng.uniform(3, 8),
         bevel=rng.uniform(2, 10),
         gloss=rng.uniform(0, 0.6),
@@ -121,13 +99,13 @@ def machined_plate(rng: Rng, size: int) -> Canvas:
 def moulded_part(rng: Rng, size: int) -> Canvas:
     """A smooth random outline, as of a toy or a housing, with random features on it."""
     c = Canvas.blank(backdrop(rng, size))
-    colour = _against(rng, c.background)
+    colour = against(rng, c.background)
     outline = wobbly(rng, 160, 160, rng.uniform(85, 112), rng.uniform(0.1, 0.4), waves=int(rng.integers(2, 6)))
     outline = turned((outline - 160) * (1.1, rng.uniform(0.6, 1.1)), rng.uniform(0, 360), 160, 160)
     body = c.polygon(outline)
     c.place(
         body,
-        coloured(colour, _finish(rng, size)),
+        coloured(colour, finish(rng, size)),
         lift=rng.uniform(6, 16),
         bevel=rng.uniform(8, 40),
         gloss=rng.uniform(0, 0.8),
@@ -149,12 +127,12 @@ def moulded_part(rng: Rng, size: int) -> Canvas:
 def component_grid(rng: Rng, size: int) -> Canvas:
     """Rows of one small random thing on a carrier."""
     c = Canvas.blank(backdrop(rng, size))
-    carrier = _against(rng, c.background)
+    carrier = against(rng, c.background)
     full = rng.random() < 0.4
     w, h = (330, 330) if full else rng.uniform(230, 290, 2)
     c.place(
         c.box(160, 160, w, h, 0, rng.uniform(0, 30)),
-        coloured(carrier, _finish(rng, size)),
+        coloured(carrier, finish(rng, size)),
         lift=3,
         bevel=3,
         gloss=rng.uniform(0, 0.4),
@@ -165,7 +143,7 @@ def component_grid(rng: Rng, size: int) -> Canvas:
         px, py = 300 / columns, 300 / rows
     tx, ty = px * rng.uniform(0.4, 0.75), py * rng.uniform(0.4, 0.75)
     # Few things need seats, else nothing shows that one is missing.
-    shape, colour, seat = int(rng.integers(4)), _against(rng, carrier), rng.random() < 0.6 or rows * columns < 12
+    shape, colour, seat = int(rng.integers(4)), against(rng, carrier), rng.random() < 0.6 or rows * columns < 12
     second = any_colour(rng)
     lift, bevel, gloss, decorated = (
         rng.uniform(2, 9),
@@ -249,8 +227,8 @@ def noise_surface(rng: Rng, size: int) -> Canvas:
 def pipe_flange(rng: Rng, size: int) -> Canvas:
     """A ring with a bolt circle."""
     c = Canvas.blank(backdrop(rng, size))
-    colour, r = _against(rng, c.background), rng.uniform(105, 135)
-    face = coloured(colour, _finish(rng, size))
+    colour, r = against(rng, c.background), rng.uniform(105, 135)
+    face = coloured(colour, finish(rng, size))
     c.place(c.disc(160, 160, r), face, lift=6, bevel=rng.uniform(3, 9), gloss=rng.uniform(0, 0.6))
     inner = r * rng.uniform(0.3, 0.5)
     c.lift(c.disc(160, 160, inner + 14), rng.uniform(-4, 8), 5)
@@ -267,18 +245,18 @@ def pipe_flange(rng: Rng, size: int) -> Canvas:
 def keypad(rng: Rng, size: int) -> Canvas:
     """Keys with printed legends."""
     c = Canvas.blank(backdrop(rng, size))
-    body = _against(rng, c.background)
+    body = against(rng, c.background)
     columns, rows = int(rng.integers(3, 6)), int(rng.integers(3, 6))
     pitch = min(260 / columns, 270 / rows)
     c.place(
         c.box(160, 160, columns * pitch + 18, rows * pitch + 18, 0, rng.uniform(4, 20)),
-        coloured(body, _finish(rng, size)),
+        coloured(body, finish(rng, size)),
         lift=5,
         bevel=4,
         gloss=0.2,
     )
-    cap, radius, gloss = _against(rng, body), rng.uniform(2, pitch * 0.4), rng.uniform(0, 0.5)
-    ink = _against(rng, cap)
+    cap, radius, gloss = against(rng, body), rng.uniform(2, pitch * 0.4), rng.uniform(0, 0.5)
+    ink = against(rng, cap)
     letters = rng.permutation(list("0123456789ABCDEFGHKLMNPRSTUX"))
 
     def key(canvas: Canvas, x: float, y: float, angle: float) -> None:
@@ -299,7 +277,7 @@ def keypad(rng: Rng, size: int) -> Canvas:
 def cable_section(rng: Rng, size: int) -> Canvas:
     """A cut cable: wires in a sheath."""
     c = Canvas.blank(backdrop(rng, size))
-    sheath, r = _against(rng, c.background), rng.uniform(115, 135)
+    sheath, r = against(rng, c.background), rng.uniform(115, 135)
     c.place(c.disc(160, 160, r), coloured(sheath, grainy(rng, size, 0.04)), lift=4, bevel=3)
     filler = any_colour(rng)
     c.paint(c.disc(160, 160, r * 0.86), coloured(filler, grainy(rng, size, 0.1, 3)))
@@ -330,7 +308,7 @@ def cable_section(rng: Rng, size: int) -> Canvas:
 def pressed_tablet(rng: Rng, size: int) -> Canvas:
     """One or a few tablets with a score line and an imprint."""
     c = Canvas.blank(backdrop(rng, size))
-    colour, speckled = _against(rng, c.background), rng.random() < 0.5
+    colour, speckled = against(rng, c.background), rng.random() < 0.5
     factor = grainy(rng, size, 0.05 if speckled else 0.01, 1.5)
     r, ratio, tilt = rng.uniform(80, 125), rng.choice([1.0, 0.7, 0.5]), rng.uniform(0, 180)
     shape = c.ellipse(160, 160, r, r * ratio, tilt)
@@ -339,7 +317,7 @@ def pressed_tablet(rng: Rng, size: int) -> Canvas:
         line = turned([[0, -r * ratio * 0.85], [0, r * ratio * 0.85]], tilt, 160, 160)
         c.lift(c.stroke(line, 5), -3, 2.5)
         c.tint(c.stroke(line, 3), 0.85)
-    ink, word = _against(rng, colour), "".join(rng.choice(list("ABEHKNPRSTVX1234578"), 3))
+    ink, word = against(rng, colour), "".join(rng.choice(list("ABEHKNPRSTVX1234578"), 3))
     c.prints = [
         Component(
             lambda k, x, y, a: k.paint(k.text(word, x, y, r * 0.22 * ratio + 6, 3), ink, 0.9),
@@ -356,7 +334,7 @@ def jar_mouth(rng: Rng, size: int) -> Canvas:
     c = Canvas.blank(backdrop(rng, size))
     r, rings = rng.uniform(110, 145), int(rng.integers(3, 9))
     radii = np.sort(rng.uniform(0.35, 0.97, rings))[::-1] * r
-    base = _against(rng, c.background)
+    base = against(rng, c.background)
     c.place(c.disc(160, 160, r), base, lift=5, bevel=6, gloss=rng.uniform(0, 1))
     tint = any_colour(rng)
     for k, radius in enumerate(radii):
@@ -371,13 +349,13 @@ def jar_mouth(rng: Rng, size: int) -> Canvas:
 def bristle_brush(rng: Rng, size: int) -> Canvas:
     """Tufts of bristles in a head."""
     c = Canvas.blank(backdrop(rng, size))
-    head = _against(rng, c.background)
+    head = against(rng, c.background)
     columns, rows = int(rng.integers(3, 6)), int(rng.integers(5, 9))
     pitch = min(32.0, 250 / rows)
     w, h = columns * pitch + 26, rows * pitch + 30
     c.place(c.box(160, 160 + h / 2, w * 0.3, 160), head, lift=5, bevel=6, gloss=0.4)
     c.place(c.box(160, 160, w, h, 0, w * rng.uniform(0.2, 0.5)), head, lift=8, bevel=8, gloss=0.4)
-    a, b = _against(rng, head), any_colour(rng)
+    a, b = against(rng, head), any_colour(rng)
     pattern, ends = int(rng.integers(3)), rng.normal(0, pitch * 0.17, (26, 2))
 
     def tuft(colour: Floats) -> Stamp:
@@ -438,7 +416,7 @@ def cell_panel(rng: Rng, size: int) -> Canvas:
 def led_strip(rng: Rng, size: int) -> Canvas:
     """Strips of light-emitting diodes with resistors between them."""
     c = Canvas.blank(backdrop(rng, size))
-    tape = _against(rng, c.background)
+    tape = against(rng, c.background)
     strips, n = int(rng.integers(1, 4)), int(rng.integers(4, 7))
     lens, gold, phosphor = (
         rng.uniform(0.3, 0.42),
@@ -446,7 +424,7 @@ def led_strip(rng: Rng, size: int) -> Canvas:
         hsv(rng.uniform(0.1, 0.17), rng.uniform(0.3, 0.9), 0.95),
     )
     pitch, width = 300 / n, rng.uniform(50, 72)
-    body = _against(rng, tape)
+    body = against(rng, tape)
 
     def diode(canvas: Canvas, x: float, y: float, angle: float) -> None:
         s = min(pitch * 0.6, width * 0.6)
@@ -457,7 +435,7 @@ def led_strip(rng: Rng, size: int) -> Canvas:
 
     for i in range(strips):
         y = 160 + (i - (strips - 1) / 2) * (width + 22)
-        c.place(c.box(160, y, 340, width), coloured(tape, _finish(rng, size)), lift=2, bevel=2, gloss=0.2)
+        c.place(c.box(160, y, 340, width), coloured(tape, finish(rng, size)), lift=2, bevel=2, gloss=0.2)
         for edge in (-1, 1):
             c.paint(c.box(160, y + edge * width * 0.38, 340, 3), gold, 0.8)
         for k in range(n):
@@ -474,7 +452,7 @@ def zip_fastener(rng: Rng, size: int) -> Canvas:
     tape = any_colour(rng)
     weave = 1 + rng.uniform(0.05, 0.16) * np.sin(x * rng.uniform(0.8, 1.5)) * np.sin(y * rng.uniform(0.8, 1.5))
     c = Canvas.surface(coloured(tape, (weave * grainy(rng, size, 0.05)).astype(np.float32)))
-    n, colour, gloss = int(rng.integers(10, 17)), _against(rng, tape), rng.uniform(0, 0.9)
+    n, colour, gloss = int(rng.integers(10, 17)), against(rng, tape), rng.uniform(0, 0.9)
     pitch, long = 312 / n, rng.uniform(34, 50)
 
     def tooth(canvas: Canvas, x: float, y: float, angle: float) -> None:
@@ -493,7 +471,7 @@ def zip_fastener(rng: Rng, size: int) -> Canvas:
 def gel_capsule(rng: Rng, size: int) -> Canvas:
     """A capsule in two colours with print."""
     c = Canvas.blank(backdrop(rng, size))
-    a, b, tilt = _against(rng, c.background), any_colour(rng), rng.uniform(-30, 30)
+    a, b, tilt = against(rng, c.background), any_colour(rng), rng.uniform(-30, 30)
     w, h = rng.uniform(220, 270), rng.uniform(80, 110)
     body = c.box(160, 160, w, h, tilt, h / 2)
     c.place(body, a, lift=14, bevel=h * 0.45, gloss=rng.uniform(0.3, 1))
@@ -501,7 +479,7 @@ def gel_capsule(rng: Rng, size: int) -> Canvas:
     alpha = np.zeros((size, size), np.float32)
     alpha[cap.rows, cap.cols] = cap.alpha
     c.paint(body._replace(alpha=alpha[body.rows, body.cols] * body.alpha), b)
-    word, ink = str(rng.integers(100, 999)), _against(rng, a)
+    word, ink = str(rng.integers(100, 999)), against(rng, a)
     at = spoke(-w * 0.26, tilt)
     c.prints = [Component(lambda k, x, y, t: k.paint(k.text(word, x, y, 22, 3.5), ink, 0.9), at[0], at[1], 30)]
     return c
@@ -510,7 +488,7 @@ def gel_capsule(rng: Rng, size: int) -> Canvas:
 def nut_kernel(rng: Rng, size: int) -> Canvas:
     """A nut, a bean or a fruit stone: rounded, streaked, paler at one end."""
     c = Canvas.blank(backdrop(rng, size))
-    colour = _against(rng, c.background)
+    colour = against(rng, c.background)
     r, ratio, tilt = rng.uniform(95, 125), rng.uniform(0.62, 1), rng.uniform(0, 360)
     outline = turned(wobbly(rng, 0, 0, r, 0.06, waves=3) * (1, ratio), tilt, 160, 160)
     streaks = clouds(rng, size, rng.uniform(40, 160), 4, rng.uniform(4, 12))
@@ -559,7 +537,7 @@ def threaded_shaft(rng: Rng, size: int) -> Canvas:
 def etched_foil(rng: Rng, size: int) -> Canvas:
     """Bare conductor tracks and pads, in two tones."""
     a = any_colour(rng)
-    b = _against(rng, a)
+    b = against(rng, a)
     if rng.random() < 0.5:
         a, b = (np.full(3, v) for v in rng.permutation([rng.uniform(225, 252), rng.uniform(3, 30)]))
     c = Canvas.blank(coloured(a, grainy(rng, size, rng.uniform(0, 0.03))))
@@ -600,8 +578,8 @@ def etched_foil(rng: Rng, size: int) -> Canvas:
 def printed_label(rng: Rng, size: int) -> Canvas:
     """A label with lines of text, a bar code and a mark."""
     c = Canvas.blank(backdrop(rng, size))
-    paper = _against(rng, c.background)
-    ink = _against(rng, paper)
+    paper = against(rng, c.background)
+    ink = against(rng, paper)
     w, h = rng.uniform(240, 290), rng.uniform(180, 260)
     c.place(
         c.box(160, 160, w, h, 0, rng.uniform(0, 20)),
@@ -712,7 +690,7 @@ def mosaic_wall(rng: Rng, size: int) -> Canvas:
     c = Canvas.surface(coloured(joint, grainy(rng, size, 0.08)))
     h, w = rng.uniform(22, 60), rng.uniform(28, 100)
     gap, spread, shift = rng.uniform(2, 6), rng.uniform(0, 0.12), rng.choice([0, 0.33, 0.5])
-    face = _finish(rng, size)
+    face = finish(rng, size)
     radius, gloss, bevel = rng.uniform(0, 6), rng.uniform(0, 0.6), rng.uniform(1.5, 6)
     ox, oy = rng.uniform(0, 30, 2)
     for row in range(int(UNITS / h) + 2):
@@ -734,7 +712,7 @@ def wire_screen(rng: Rng, size: int) -> Canvas:
     """Crossed wires over something dark or light."""
     behind = any_colour(rng)
     c = Canvas.surface(coloured(behind, grainy(rng, size, 0.02)))
-    wire, pitch, thick = _against(rng, behind), rng.uniform(16, 44), rng.uniform(0.15, 0.4)
+    wire, pitch, thick = against(rng, behind), rng.uniform(16, 44), rng.uniform(0.15, 0.4)
     gloss, angle = rng.uniform(0, 0.8), rng.choice([0, 45, rng.uniform(0, 90)])
     s = np.linspace(-240, 240, 61)
     wave = rng.choice([0, 0.25]) * pitch * np.sin(np.pi * s / pitch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from lriad.data.place import place_of
 from lriad.data.synthetic import defects
-from lriad.data.synthetic.canvas import UNITS, Canvas, Floats, Rng, circle, develop, noise
+from lriad.data.synthetic.canvas import UNITS, Canvas, Floats, Rng, circle, develop, noise, turned
 from lriad.data.synthetic.families import CATEGORIES, Category
+from lriad.data.synthetic.nuisances import cast_shadow, disturb
 from lriad.data.synthetic.photograph import Rig, photograph
 from lriad.errors import LriadError
 
@@ -22,9 +23,17 @@ cv2.setNumThreads(1)
 
 MIN_AREA = 0.0018
 MAX_AREA = 0.09
+SMALL_AREA = 0.0048
 MIN_CHANGE = 18.0
-"""What a defect must be before it is photographed: its share of the image, and the mean change of its pixels in grey
-levels. A shot may take a part of each (a darker lamp, a shift, blur); what is left is above 0.1 % and 12 levels."""
+"""What a defect must be before it is photographed: its share of the image (a small one's at most SMALL_AREA), and the
+mean change of its pixels in grey levels. A shot may take a part of each (a darker lamp, a shift, blur); what is left is
+above 0.1 % and 12 levels, or 10 in the dim light of the `parts` family."""
+
+SMALL_SHARE = 0.45
+"""How many of the surface defects are small where the category is varied; close-ups enlarge some of them again."""
+
+SHADOW_SHARE = 0.12
+"""How many parts of varied categories lie in the shadow of something outside the picture."""
 
 _ATTEMPTS = 40
 
@@ -86,15 +95,21 @@ def render(category: str, part_seed: int, shot_seed: int = 0, defect: str | None
     direction = float(part_rng.uniform(190, 260))  # From the upper left, as most rigs and most eyes expect.
     bare = kind.draw(part_rng, size)
     _wear(bare, part_rng)
+    if kind.varied:
+        disturb(bare, np.random.default_rng((part_seed, name, 4)))
     mask = np.zeros((size, size), bool)
     if defect is None:
         canvas = bare.assembled()
     else:
         seeds = (part_seed, name, 1, zlib.crc32(defect.encode()))
-        canvas, mask = _spoil(bare, defect, direction, seeds)
+        small = kind.varied and defect in defects.SMALLER and np.random.default_rng(seeds).random() < SMALL_SHARE
+        canvas, mask = _spoil(bare, defect, direction, seeds, small)
     rig = Rig(direction)
     if kind.varied:
         rig = _any_rig(direction, canvas, mask, np.random.default_rng((part_seed, name, 3)))
+        shade_rng = np.random.default_rng((part_seed, name, 5))
+        if shade_rng.random() < SHADOW_SHARE:
+            rig = replace(rig, shade=cast_shadow(shade_rng, size))
     shot_rng = np.random.default_rng((part_seed, name, 2, shot_seed))
     image, mask = photograph(canvas, mask, rig, shot_rng)
     place = place_of(mask) if defect is not None else None
@@ -126,16 +141,24 @@ def _any_rig(direction: float, canvas: Canvas, mask: NDArray[np.bool_], rng: Rng
     box = np.array([[cols.min(), rows.min()], [cols.max(), rows.max()]]) / canvas.unit
     if not mask.any():
         at = int(rng.integers(len(rows)))
-        box = np.array([cols[at], rows[at]]) / canvas.unit + np.outer([-1, 1], rng.uniform(5, 40, 2))
+        middle = np.clip(np.array([cols[at], rows[at]]) / canvas.unit, 36, UNITS - 36)
+        box = middle + np.outer([-1, 1], rng.uniform(5, 40, 2))
     largest = np.sqrt(MAX_AREA / max(float(mask.mean()), 0.02))  # A defect does not fill the picture.
     zoom = max(1.0, min(zoom, largest, UNITS / (float((box[1] - box[0]).max()) + 60)))
     reach = UNITS / (2 * zoom)
     low, high = box[1] - reach + 20, box[0] + reach - 20
-    eye = low + (high - low) * rng.random(2)
-    return Rig(direction, monochrome, turns, zoom, (float(eye[0]), float(eye[1])))
+    eye = np.clip(low + (high - low) * rng.random(2), reach, UNITS - reach)
+    tilt = rng.uniform(-16, 16)
+    # Turned, the defect must still lie in the view.
+    off = turned(np.array([box[0], box[1], [box[0, 0], box[1, 1]], [box[1, 0], box[0, 1]]]) - eye, -tilt)
+    if np.abs(off).max() > reach - 20:
+        tilt = 0.0
+    return Rig(direction, monochrome, turns, zoom, (float(eye[0]), float(eye[1])), tilt, rough=True)
 
 
-def _spoil(bare: Canvas, defect: str, direction: float, seeds: tuple[int, ...]) -> tuple[Canvas, NDArray[np.bool_]]:
+def _spoil(
+    bare: Canvas, defect: str, direction: float, seeds: tuple[int, ...], small: bool
+) -> tuple[Canvas, NDArray[np.bool_]]:
     """The canvas with a defect that can be seen, and its mask.
 
     Draws until one is neither too small, too large nor too faint, nearly always at once; the best of all attempts where
@@ -143,28 +166,32 @@ def _spoil(bare: Canvas, defect: str, direction: float, seeds: tuple[int, ...]) 
     """
     sound = bare.assembled()
     before = develop(sound, direction)
+    largest, faintest = (SMALL_AREA, 1.5 * MIN_CHANGE) if small else (MAX_AREA, MIN_CHANGE)
     best: tuple[float, Canvas, NDArray[np.bool_]] | None = None
     for attempt in range(_ATTEMPTS):
         rng = np.random.default_rng((*seeds, attempt))
-        canvas = _with_defect(bare, sound, defect, rng)
+        canvas = _with_defect(bare, sound, defect, rng, small)
         mask, change = _difference(before, develop(canvas, direction))
         area = float(mask.mean())
-        if MIN_AREA <= area <= MAX_AREA and change >= MIN_CHANGE:
+        if MIN_AREA <= area <= largest and change >= faintest:
             return canvas, mask
-        fitness = min(area / MIN_AREA, 1) * min(change / MIN_CHANGE, 1) * min(MAX_AREA / max(area, 1e-6), 1)
+        fitness = min(area / MIN_AREA, 1) * min(change / faintest, 1) * min(largest / max(area, 1e-6), 1)
         if best is None or fitness > best[0]:
             best = (fitness, canvas, mask)
     assert best is not None
     return best[1], best[2]
 
 
-def _with_defect(bare: Canvas, sound: Canvas, defect: str, rng: Rng) -> Canvas:
+def _with_defect(bare: Canvas, sound: Canvas, defect: str, rng: Rng, small: bool) -> Canvas:
     if defect in defects.LOGICAL:
         return bare.assembled(components=defects.LOGICAL[defect](bare.components, sound, rng))
     if defect == "misprint":
         return bare.assembled(prints=defects.misprint(bare.prints, sound, rng))
     canvas = sound.copy()
-    defects.SURFACE[defect](canvas, rng)
+    if small:
+        defects.smaller(canvas, defect, rng)
+    else:
+        defects.SURFACE[defect](canvas, rng)
     np.clip(canvas.albedo, 0, 255, out=canvas.albedo)
     return canvas
 

@@ -1,0 +1,191 @@
+"""The embedded policy's eyes: a timm tower that tells each place of a part from the rest of the same picture.
+
+ImageNet features of EfficientNet-Lite0 at four depths stay as they are. What is learned on top of them looks at every
+place three ways: as it is, as its deviation from the picture's own mean, and by how like it is to the other places of
+the picture that are most like it (PatchCore's idea, https://arxiv.org/abs/2106.08265, with the picture itself as the
+memory). Importing this module makes the tower known to timm as `lriad_eyes`.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import timm
+import torch
+from timm.models import register_model
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+FINE, GRID = 20, 10
+"""Places a side: where pictures are compared with themselves, and where tokens stand."""
+_CHANNELS = (24, 40, 112, 320)
+"""Of the backbone at strides 4, 8, 16 and 32."""
+_POOLED = (3 * _CHANNELS[0], 3 * _CHANNELS[1], _CHANNELS[2])
+FINE_CHANNELS, COARSE_CHANNELS = sum(_POOLED), _CHANNELS[3]
+_SOFTNESS = (40.0, 15.0, 5.0)
+"""Inverse temperatures of the smooth maxima of a place's similarities: the higher, the fewer other places count."""
+
+
+class Block(nn.Module):
+    """A transformer layer in which every place sees every other."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.before_attention, self.before_mlp = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.up, self.down = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+
+    def forward(self, tokens_NTW: Tensor) -> Tensor:
+        count, length, width = tokens_NTW.shape
+        qkv = self.qkv(self.before_attention(tokens_NTW)).view(count, length, 3, self.heads, width // self.heads)
+        attended = F.scaled_dot_product_attention(*qkv.permute(2, 0, 3, 1, 4))
+        tokens_NTW = tokens_NTW + self.out(attended.transpose(1, 2).reshape(count, length, width))
+        return tokens_NTW + self.down(F.gelu(self.up(self.before_mlp(tokens_NTW))))
+
+
+class Eyes(nn.Module):
+    """The tower.
+
+    Args:
+        kinds: How many kinds of defect it tells apart.
+        width: Of its own tokens.
+        layers: Transformer layers.
+
+    Attributes:
+        num_features: Channels of a token that it hands on: its own, then the logits of 'defect here', of each kind of
+            defect, and of 'defect somewhere', a quarter of each.
+    """
+
+    fine_mean: Tensor
+    fine_scale: Tensor
+    coarse_mean: Tensor
+    coarse_scale: Tensor
+
+    def __init__(self, kinds: int, width: int = 192, layers: int = 3) -> None:
+        super().__init__()
+        self.num_features = width + kinds + 2
+        self.backbone = timm.create_model(
+            "tf_efficientnet_lite0", features_only=True, out_indices=(1, 2, 3, 4), pretrained=False
+        )
+        # Of each channel over many pictures, so that no channel drowns the others.
+        for name, channels in (("fine", FINE_CHANNELS), ("coarse", COARSE_CHANNELS)):
+            self.register_buffer(f"{name}_mean", torch.zeros(channels))
+            self.register_buffer(f"{name}_scale", torch.ones(channels))
+        cell = 4 * FINE_CHANNELS + COARSE_CHANNELS
+        alike = 2 * (1 + len(_SOFTNESS)) * (4 * len(_POOLED) + 1)
+        self.place = nn.Linear(cell, width)
+        self.deviation = nn.Linear(cell, width)
+        self.likeness = nn.Sequential(nn.Linear(alike, width), nn.GELU(), nn.Linear(width, width))
+        self.position = nn.Parameter(torch.randn(GRID * GRID, width) * 0.02)
+        self.whole = nn.Parameter(torch.randn(width) * 0.02)
+        self.blocks = nn.ModuleList(Block(width, width // 32) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.here, self.kind, self.somewhere = nn.Linear(width, 1), nn.Linear(width, kinds), nn.Linear(width, 1)
+
+    def features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """What ImageNet's weights make of pictures (N, 3, 320, 320).
+
+        Returns:
+            Features of shape (N, 304, 20, 20), of strides 4 to 16 (the finer ones as mean, maximum and minimum of each
+            place), and (N, 320, 10, 10), of stride 32.
+        """
+        stride4, stride8, stride16, stride32 = self.backbone(pixels)
+        return torch.cat([*_extremes(stride4, 4), *_extremes(stride8, 2), stride16], 1), stride32
+
+    def sense(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """What does not need to be learned, of pictures (N, 3, 320, 320).
+
+        Returns:
+            The features of each cell, (N, 100, 1536), and how like it is to the rest of its picture, (N, 100, 104).
+        """
+        fine, coarse = self.features(pixels)
+        fine = (fine - self.fine_mean[:, None, None]) / self.fine_scale[:, None, None]
+        coarse = (coarse - self.coarse_mean[:, None, None]) / self.coarse_scale[:, None, None]
+        alike = torch.cat([_likeness(level) for level in fine.split(_POOLED, 1)], 1)
+        cells_NTC = torch.cat([_folded(fine), _rows(coarse)], 2)
+        return cells_NTC, torch.cat([_folded(alike), _rows(_likeness(coarse))], 2)
+
+    def look(self, cells_NTC: Tensor, alike_NTC: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What is seen in what `sense` returned.
+
+        Returns:
+            Tokens (N, 100, W), row by row, and logits: 'defect here' (N, 100), kinds of defect (N, 100, K), 'defect
+            somewhere' (N,).
+        """
+        deviation_NTC = (cells_NTC - cells_NTC.mean(1, keepdim=True)) / (cells_NTC.std(1, keepdim=True) + 0.1)
+        tokens_NTW = self.place(cells_NTC) + self.deviation(deviation_NTC) + self.likeness(alike_NTC) + self.position
+        tokens_NTW = torch.cat([self.whole.expand(len(tokens_NTW), 1, -1), tokens_NTW], 1)
+        for block in self.blocks:
+            tokens_NTW = block(tokens_NTW)
+        whole_N1W, tokens_NTW = self.norm(tokens_NTW).tensor_split([1], 1)
+        here_NT = self.here(tokens_NTW).squeeze(2)
+        return tokens_NTW, here_NT, self.kind(tokens_NTW), self.somewhere(whole_N1W).flatten()
+
+    def hand_on(self, tokens_NTW: Tensor, here_NT: Tensor, kind_NTK: Tensor, somewhere_N: Tensor) -> Tensor:
+        """What `look` returned, as one map of shape (N, num_features, 10, 10)."""
+        everywhere_NT1 = somewhere_N[:, None, None].expand(-1, GRID * GRID, 1)
+        map_NTC = torch.cat([tokens_NTW, here_NT[..., None] / 4, kind_NTK / 4, everywhere_NT1 / 4], 2)
+        return map_NTC.transpose(1, 2).unflatten(2, (GRID, GRID))
+
+    def forward_features(self, pixels: Tensor) -> Tensor:
+        """Pictures (N, 3, 320, 320) in, a map of shape (N, num_features, 10, 10) out: timm's interface."""
+        return self.hand_on(*self.look(*self.sense(pixels)))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """As `forward_features`: there is no classifier."""
+        return self.forward_features(pixels)
+
+
+@register_model
+def lriad_eyes(pretrained: bool = False, *, kinds: int, num_classes: int = 0, **unused: Any) -> Eyes:
+    """The tower with random weights, for timm; `pretrained` and `num_classes` are timm's and have no meaning here."""
+    return Eyes(kinds)
+
+
+def _extremes(features: Tensor, cell: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, maximum and minimum of each cell: a speck of a few pixels stays visible in the latter."""
+    return F.avg_pool2d(features, cell), F.max_pool2d(features, cell), -F.max_pool2d(-features, cell)
+
+
+def _rows(maps: Tensor) -> Tensor:
+    """(N, C, H, W) as (N, H W, C)."""
+    return maps.flatten(2).transpose(1, 2)
+
+
+def _folded(maps: Tensor) -> Tensor:
+    """(N, C, 2 H, 2 W) as (N, H W, 4 C): four places in one token."""
+    return _rows(F.pixel_unshuffle(maps, 2))
+
+
+def _likeness(features: Tensor) -> Tensor:
+    """How like each place is to the places of its own picture that are most like it.
+
+    Its eight neighbours, which share much of what it sees, do not count.
+
+    Args:
+        features: (N, C, H, W).
+
+    Returns:
+        Largest cosine similarity and smooth maxima of it, then the same against the picture's own mean and spread:
+        (N, 8, H, W).
+    """
+    size = features.shape[-1]
+    directions = F.normalize(_rows(features), dim=2)
+    similar = directions @ directions.transpose(1, 2) + _apart(size, features.device)
+    # Sorting for the k nearest would take ten times as long on a CPU.
+    smooth = [(similar * k).logsumexp(-1) / k - math.log(size * size) / k for k in _SOFTNESS]
+    alike = torch.stack([similar.amax(-1), *smooth], 1)
+    relative = (alike - alike.mean(2, keepdim=True)) / (alike.std(2, keepdim=True) + 0.02)
+    return torch.cat([alike, relative], 1).unflatten(2, (size, size))
+
+
+@lru_cache
+def _apart(size: int, device: torch.device) -> Tensor:
+    """0 for two places that are apart, and -10 for neighbours, of shape (size^2, size^2)."""
+    at = torch.arange(size * size, device=device)
+    rows, columns = at // size, at % size
+    near = ((rows[:, None] - rows).abs() <= 1) & ((columns[:, None] - columns).abs() <= 1)
+    return near * -10.0

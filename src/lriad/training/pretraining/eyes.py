@@ -1,0 +1,100 @@
+"""The first stage, eyes: 'a defect is here', of this kind, from the procedural masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional as F
+
+from lriad.data.synthetic.narration import KINDS
+from lriad.policy.eyes import Eyes
+from lriad.training.pretraining.drawings import Drawings
+from lriad.training.pretraining.loop import Schedule, fit
+
+_HERE_WEIGHT, _SOMEWHERE_WEIGHT, _KIND_WEIGHT = 1.0, 0.5, 0.2
+_RARE = 6.0
+"""Weight of a defective token: they are one in thirty, and without it the eyes say 'nothing' for long."""
+
+
+def teach_eyes(
+    eyes: Eyes,
+    drawings: Drawings,
+    train: NDArray[np.intp],
+    validation: NDArray[np.intp],
+    schedule: Schedule,
+    folder: Path,
+    *,
+    seed: int,
+    progress: bool,
+) -> None:
+    """Teach what lies on top of the frozen backbone.
+
+    Args:
+        eyes: The tower; its backbone is not touched.
+        drawings: All drawings.
+        train, validation: Indices of those to learn from, and of those of other categories to look at.
+        schedule: Of this stage.
+        folder: Gets the checkpoint and the metrics.
+        seed: Of the batches.
+        progress: Show a progress bar.
+    """
+    is_defect = torch.tensor([float(row["label"] == "defect") for row in drawings.rows])
+    kinds = torch.tensor([KINDS.index(row["defect_type"]) if row["defect_type"] else -1 for row in drawings.rows])
+    here_NT = torch.from_numpy(drawings.here).float()
+
+    def losses_of(rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        indices = np.sort(rng.choice(train, schedule.batch_size, replace=False))
+        _, here, kind, somewhere = eyes.look(*drawings.sensed(indices))
+        target = here_NT[indices]
+        losses = {
+            "here": F.binary_cross_entropy_with_logits(here, target, pos_weight=torch.tensor(_RARE)),
+            "somewhere": F.binary_cross_entropy_with_logits(somewhere, is_defect[indices]),
+            "kind": F.cross_entropy(kind[target > 0], kinds[indices, None].expand_as(target)[target > 0]),
+        }
+        weighted = _HERE_WEIGHT * losses["here"] + _SOMEWHERE_WEIGHT * losses["somewhere"]
+        return losses | {"loss": weighted + _KIND_WEIGHT * losses["kind"]}
+
+    learned = nn.ModuleDict({name: child for name, child in eyes.named_children() if name != "backbone"})
+    learned.position, learned.whole = eyes.position, eyes.whole
+    fit(
+        learned,
+        schedule,
+        losses_of,
+        lambda: judge_eyes(eyes, drawings, validation),
+        folder,
+        seed=seed,
+        progress=progress,
+    )
+
+
+@torch.inference_mode()
+def see(eyes: Eyes, drawings: Drawings, indices: NDArray[np.intp]) -> list[torch.Tensor]:
+    """What the eyes make of some drawings: tokens and the three logits, as `Eyes.look` returns them."""
+    parts = [eyes.look(*drawings.sensed(indices[start : start + 64])) for start in range(0, len(indices), 64)]
+    return [torch.cat(tensors) for tensors in zip(*parts, strict=True)]
+
+
+def judge_eyes(eyes: Eyes, drawings: Drawings, indices: NDArray[np.intp]) -> dict[str, float]:
+    """How well defects are told and found: AUROC of the picture, share whose strongest token shows the defect."""
+    from sklearn.metrics import roc_auc_score
+
+    if not len(indices):
+        return {}
+    _, here_NT, kind_NTK, somewhere_N = see(eyes, drawings, indices)
+    rows = [drawings.rows[i] for i in indices]
+    truth = np.array([row["label"] == "defect" for row in rows])
+    strongest = here_NT.argmax(1).numpy()
+    each = np.arange(len(rows))
+    kinds = kind_NTK.argmax(2).numpy()[each, strongest]
+    named = np.array([KINDS[k] == row["defect_type"] for k, row in zip(kinds, rows, strict=True)])
+    score = (somewhere_N + here_NT.amax(1)).numpy()
+    return {
+        "validation_auroc": float(roc_auc_score(truth, score)),
+        "validation_recall_at_5": float((score[truth] > np.quantile(score[~truth], 0.95)).mean()),
+        "validation_pointing": float(drawings.here[indices][each, strongest][truth].mean()),
+        "validation_kind": float(named[truth].mean()),
+    }

@@ -1,0 +1,163 @@
+"""From ImageNet's weights and drawings to the embedded policy, in three stages.
+
+No category of the families `objects` and `textures`, which are for testing, and no photograph of a part is in it. The
+family `parts` is divided by category: most are for the two supervised stages, some for GRPO, which needs parts that the
+policy is not sure of, and some are only looked at; on these the operating point is chosen.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lriad.errors import LriadError
+from lriad.policy import architecture
+from lriad.training.pretraining.drawings import FAMILY, Drawings, defective_cells, draw, measure_channels, sense
+from lriad.training.pretraining.eyes import see, teach_eyes
+from lriad.training.pretraining.loop import Schedule
+from lriad.training.pretraining.text import corpus, lessons_from, teach_text
+
+_EYES = Schedule(steps=2000, batch_size=64, learning_rate=1e-3, warmup_steps=100)
+_TEXT = Schedule(steps=800, batch_size=32, learning_rate=1.5e-3)
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Settings of the whole.
+
+    Attributes:
+        images: Drawings a category; half of them show a defect.
+        eyes: Schedule of the first stage.
+        text: Schedule of the second.
+        doubtful_share: Share of the drawings whose reasoning leaves the verdict open.
+        grpo_steps: Updates of the third; 0 leaves it out.
+        grpo_categories: Categories of the family for GRPO only.
+        validation_categories: Categories that nothing is trained on.
+        seed: Of drawings, batches and weights.
+    """
+
+    images: int = 400
+    eyes: Schedule = _EYES
+    text: Schedule = _TEXT
+    doubtful_share: float = 0.25
+    grpo_steps: int = 60
+    grpo_categories: tuple[str, ...] = ("pipe_flange", "zip_fastener", "wire_screen", "fuse_row", "gel_capsule")
+    validation_categories: tuple[str, ...] = ("keypad", "nut_kernel", "marble_slab", "jar_mouth", "toothed_disc")
+    seed: int = 0
+
+
+def pretrain(output: str | Path, config: PretrainConfig | None = None, *, progress: bool = True) -> Path:
+    """Make the embedded policy's weights from nothing.
+
+    Args:
+        output: Run folder: `drawings/`, `eyes/`, `text/`, `supervised/` (the policy before GRPO), `grpo/` (a run as
+            `lriad train` makes it), and at the end `model/`. What is done already is not done again.
+        config: Settings; those of a run that is resumed must be the same.
+        progress: Show progress bars.
+
+    Returns:
+        The folder of the finished model, in float16 safetensors.
+
+    Raises:
+        LriadError: The folder holds a run with other settings, or the ImageNet weights are not installed.
+    """
+    config = config or PretrainConfig()
+    output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    _claim(output, config)
+    supervised, model = output / "supervised", output / "model"
+    if not supervised.exists():
+        _teach(output, config, supervised, progress)
+    if not model.exists():
+        source = _reinforce(output, config, supervised) if config.grpo_steps else None
+        _settle(supervised, source, model)
+    return model
+
+
+def _claim(output: Path, config: PretrainConfig) -> None:
+    """Refuse to mix two runs in one folder."""
+    settings = output / "config.json"
+    text = json.dumps(asdict(config), indent=2)
+    if settings.exists() and settings.read_text() != text:
+        raise LriadError(f"{output}: holds a run with other settings (see {settings}); give another --output")
+    settings.write_text(text)
+
+
+def supervised_categories(config: PretrainConfig) -> list[str]:
+    """Those of the family that the two supervised stages learn from."""
+    from lriad.data.synthetic import FAMILIES
+
+    others = {*config.grpo_categories, *config.validation_categories}
+    return [name for name in FAMILIES[FAMILY].categories if name not in others]
+
+
+def _teach(output: Path, config: PretrainConfig, folder: Path, progress: bool) -> None:
+    """The two supervised stages; the policy goes to `folder`."""
+    categories = [*supervised_categories(config), *config.validation_categories]
+    rows = draw(output / "drawings", categories, config.images, config.seed)
+    torch.manual_seed(config.seed)
+    eyes = architecture.imagenet_eyes()
+    image_processor = architecture.build_image_processor()
+    measure_channels(eyes, image_processor, rows, config.seed)
+    cells, alike = sense(eyes, image_processor, rows, output, progress)
+    drawings = Drawings(rows, cells, alike, defective_cells(rows))
+    train = drawings.of(supervised_categories(config))
+    validation = drawings.of(config.validation_categories)
+    settings: dict[str, Any] = {"seed": config.seed, "progress": progress}
+    teach_eyes(eyes, drawings, train, validation, config.eyes, output / "eyes", **settings)
+
+    eyes.half().float()  # As they will be stored: the words must fit what the finished tower hands on.
+    tokens, here, kind, somewhere = see(eyes, drawings, np.arange(len(rows)))
+    lessons = lessons_from(rows, here, kind, somewhere, config.doubtful_share)
+    handed_on = eyes.hand_on(tokens, here, kind, somewhere).flatten(2).transpose(1, 2).half()
+    tokenizer = architecture.build_tokenizer(corpus(lessons))
+    torch.manual_seed(config.seed)
+    model = architecture.build_model(tokenizer, eyes)
+    processor = architecture.build_processor(tokenizer)
+    teach_text(model, processor, lessons, handed_on, train, validation, config.text, output / "text", **settings)
+    _save(model.half(), processor, folder)
+
+
+def _save(model: Any, processor: Any, folder: Path) -> None:
+    """Write a policy, whole or not at all."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    model.save_pretrained(partial, safe_serialization=True)
+    processor.save_pretrained(partial)
+    partial.replace(folder)
+
+
+def _reinforce(output: Path, config: PretrainConfig, policy: Path) -> Path:
+    """GRPO on the categories kept for it; returns the run folder."""
+    from lriad.training.recipe import load_recipe
+    from lriad.training.train import train
+
+    draw(output / "drawings", config.grpo_categories, config.images, config.seed)
+    manifests = [f"jsonl:{output / 'drawings' / name / 'samples.jsonl'}" for name in config.grpo_categories]
+    settings = {
+        "policy": policy,
+        "data": ",".join(manifests),
+        "output": output / "grpo",
+        "steps": config.grpo_steps,
+        "seed": config.seed,
+    }
+    return train(load_recipe("embedded-cpu", [f"{key}={value}" for key, value in settings.items()]))
+
+
+def _settle(supervised: Path, run: Path | None, folder: Path) -> None:
+    """The finished policy: the supervised one with what GRPO added."""
+    from lriad.policy import export_policy
+
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    if run is None:
+        shutil.copytree(supervised, partial)
+    else:
+        export_policy(str(run), partial)
+    partial.replace(folder)

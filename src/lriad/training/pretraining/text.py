@@ -1,0 +1,220 @@
+"""The second stage, words: the completion that names object, place, kind and evidence, from what the eyes hand on."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional as F
+
+from lriad.data.place import PLACES
+from lriad.data.synthetic.narration import KINDS, narrate
+from lriad.policy import architecture
+from lriad.policy.answer import FAST_PREFIX
+from lriad.policy.eyes import GRID
+from lriad.prompt import ANSWERS, build_completion, build_messages
+from lriad.training.pretraining.loop import Schedule, fit
+
+NAMES = """
+anchor arm axle badge bag ball bar bead bearing belt blade block board bolt bottle bowl box bracket brick bush
+button cable can cap capsule card cartridge case casting cell chain chip circuit clamp clip coil coin connector
+container cookie cork crystal cube cup cylinder diode disc door drum engine fabric fan felt fibre film filter
+fitting flange foam foil frame fuse gasket gear glass grid grille handle hinge hook hose housing insert jar joint
+key knob label lamp leather lens lever lid link lock magnet mat mesh module motor nail needle nozzle nut panel paper
+part pen phone piece pill pin pipe plate plug pole ring rivet rod roller rope rotor rubber screw seal sensor shaft
+sheet shell shoe slab socket spoon spring sponge stamp strap surface switch tablet tank tape tile tin tooth
+toothbrush toy tray tube turbine valve veneer vial wafer wall washer wheel wire wood yarn zipper
+""".split()
+ADJECTIVES = """
+black blue brass ceramic coated copper cut fine flat glass gold green grey hex hollow knitted large long magnetic
+metal mould moulded oval painted perforated plastic polished printed red ribbed rolled round rubber short silver
+small soft solar square steel striped thick thin threaded white wooden woven yellow
+""".split()
+
+_FAST_SHARE = 0.4
+"""Share of the examples that answer without reasoning."""
+_NAME_SHARE = 0.6
+"""Share of the examples whose object goes by another name: the verdict must not hang on it."""
+_IMAGE_WEIGHT = 0.5
+"""Weight of the loss of 'defect' at the end of the prompt, through a head that is dropped afterwards."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is to be said of one drawing.
+
+    Attributes:
+        row: Its line of `samples.jsonl`.
+        suspicion: Kind and place of what is to be called doubtful, true ones for a defect; None where all is clear.
+    """
+
+    row: dict[str, Any]
+    suspicion: tuple[str, str] | None = None
+
+    def completion(self, name: str, rng: np.random.Generator, *, fast: bool) -> str:
+        """A completion for it, in which the object is called `name`."""
+        if fast:
+            return f"{FAST_PREFIX}<answer>{ANSWERS[self.row['label']]}</answer>"
+        kind, place = self.suspicion or (self.row["defect_type"], self.row["place"])
+        reasoning = narrate(name, kind, place, int(rng.integers(1 << 31)), doubtful=self.suspicion is not None)
+        return build_completion(reasoning, self.row["label"])
+
+
+def lessons_from(
+    rows: Sequence[dict[str, Any]],
+    here_NT: torch.Tensor,
+    kind_NTK: torch.Tensor,
+    somewhere_N: torch.Tensor,
+    doubtful_share: float,
+) -> list[Lesson]:
+    """Call the drawings doubtful that the eyes are least sure of.
+
+    Of the defects and of the sound parts alike, so that doubt tells nothing of the verdict by itself.
+
+    Args:
+        rows: N lines of `samples.jsonl`.
+        here_NT, kind_NTK, somewhere_N: The eyes' logits.
+        doubtful_share: Share of each of the two, in [0, 1].
+    """
+    score = (somewhere_N + here_NT.amax(1)).numpy()
+    truth = np.array([row["label"] == "defect" for row in rows])
+    doubtful = np.zeros(len(rows), dtype=bool)
+    for side, order in ((truth, score), (~truth, -score)):
+        least = np.flatnonzero(side)[np.argsort(order[side], kind="stable")]
+        doubtful[least[: round(doubtful_share * len(least))]] = True
+    strongest = here_NT.argmax(1)
+    kinds = kind_NTK[torch.arange(len(rows)), strongest].argmax(1)
+    lessons = []
+    for row, doubt, at, kind in zip(rows, doubtful, strongest.tolist(), kinds.tolist(), strict=True):
+        looks_like = (row["defect_type"] or KINDS[kind], row["place"] or _place_of_token(at))
+        lessons.append(Lesson(row, looks_like if doubt else None))
+    return lessons
+
+
+def _place_of_token(index: int) -> str:
+    row, column = divmod(index, GRID)
+    return PLACES[3 * (3 * row // GRID) + 3 * column // GRID]
+
+
+def corpus(lessons: Sequence[Lesson]) -> Iterator[str]:
+    """What the tokenizer is trained on: prompts with many names, and completions."""
+    rng = np.random.default_rng(0)
+    for name in [*NAMES, *ADJECTIVES]:
+        yield f" {name} {name}s"
+    for lesson in lessons:
+        yield build_messages(_name(lesson.row, rng))[0]["content"][1]["text"]
+        yield lesson.completion(lesson.row["object_name"], rng, fast=False)
+
+
+def _name(row: dict[str, Any], rng: np.random.Generator) -> str:
+    """The object's name, or another one: a plausible name, or letters without sense."""
+    draw = rng.random()
+    if draw >= _NAME_SHARE:
+        return row["object_name"]
+    if draw < 0.1 * _NAME_SHARE:
+        return "".join(rng.choice(list(string.ascii_lowercase), rng.integers(3, 10)))
+    noun = str(rng.choice(NAMES))
+    return f"{rng.choice(ADJECTIVES)} {noun}" if rng.random() < 0.5 else noun
+
+
+@dataclass
+class _Batch:
+    ids: torch.Tensor  # (N, L), padded on the right: a causal model never looks there
+    labels: torch.Tensor  # (N, L), -100 outside the completion
+    prompt_end: torch.Tensor  # (N,), index of the prompt's last token
+    is_defect: torch.Tensor  # (N,), float
+
+
+def _collate(processor: Any, lessons: Sequence[Lesson], rng: np.random.Generator) -> _Batch:
+    tokenizer, image = processor.tokenizer, processor.image_token
+    sequences, starts = [], []
+    for lesson in lessons:
+        name = _name(lesson.row, rng)
+        prompt = processor.apply_chat_template(build_messages(name), add_generation_prompt=True, tokenize=False)
+        prompt = prompt.replace(image, image * architecture.IMAGE_TOKENS)
+        completion = lesson.completion(name, rng, fast=rng.random() < _FAST_SHARE)
+        prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        completion_ids = tokenizer(completion, add_special_tokens=False)["input_ids"]
+        sequences.append(prompt_ids + completion_ids + [tokenizer.eos_token_id])
+        starts.append(len(prompt_ids))
+    width = max(map(len, sequences))
+    ids = torch.full((len(lessons), width), tokenizer.pad_token_id)
+    labels = torch.full((len(lessons), width), -100)
+    for i, (sequence, start) in enumerate(zip(sequences, starts, strict=True)):
+        ids[i, : len(sequence)] = torch.tensor(sequence)
+        labels[i, start : len(sequence)] = ids[i, start : len(sequence)]
+    is_defect = torch.tensor([float(lesson.row["label"] == "defect") for lesson in lessons])
+    return _Batch(ids, labels, torch.tensor(starts) - 1, is_defect)
+
+
+def teach_text(
+    model: Any,
+    processor: Any,
+    lessons: Sequence[Lesson],
+    handed_on: torch.Tensor,
+    train: NDArray[np.intp],
+    validation: NDArray[np.intp],
+    schedule: Schedule,
+    folder: Path,
+    *,
+    seed: int,
+    progress: bool,
+) -> None:
+    """Teach projector and language model.
+
+    Args:
+        model: The policy's model; its tower is not touched.
+        processor: Its processor.
+        lessons: What is to be said of each of N drawings.
+        handed_on: What the tower hands on of each, (N, 100, C).
+        train, validation: Indices of those to learn from, and of those of other categories to look at.
+        schedule: Of this stage.
+        folder: Gets the checkpoint and the metrics.
+        seed: Of batches and wordings.
+        progress: Show a progress bar.
+    """
+    width = model.config.text_config.hidden_size
+    head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1))
+    core = model.model
+
+    def losses(chosen: NDArray[np.intp], rng: np.random.Generator) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        batch = _collate(processor, [lessons[i] for i in chosen], rng)
+        embeddings = core.get_input_embeddings()(batch.ids)
+        projected = core.multi_modal_projector(handed_on[chosen].float())
+        embeddings = embeddings.masked_scatter((batch.ids == model.config.image_token_id)[..., None], projected)
+        hidden = core.language_model(inputs_embeds=embeddings, use_cache=False).last_hidden_state
+        scored = batch.labels[:, 1:] != -100
+        text = F.cross_entropy(model.lm_head(hidden[:, :-1][scored]), batch.labels[:, 1:][scored])
+        logits = head(hidden[torch.arange(len(hidden)), batch.prompt_end]).squeeze(-1)
+        image = F.binary_cross_entropy_with_logits(logits, batch.is_defect)
+        return {"text": text, "image": image, "loss": text + _IMAGE_WEIGHT * image}, logits
+
+    def losses_of(rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        return losses(np.sort(rng.choice(train, schedule.batch_size, replace=False)), rng)[0]
+
+    @torch.inference_mode()
+    def judge(limit: int = 256) -> dict[str, float]:
+        from sklearn.metrics import roc_auc_score
+
+        if not len(validation):
+            return {}
+        rng = np.random.default_rng(seed)
+        chosen = np.sort(rng.permutation(validation)[:limit])
+        parts = [losses(chosen[i : i + schedule.batch_size], rng) for i in range(0, len(chosen), schedule.batch_size)]
+        truth = [lessons[i].row["label"] == "defect" for i in chosen]
+        return {
+            "validation_text": float(np.mean([part["text"].item() for part, _ in parts])),
+            "validation_auroc": float(roc_auc_score(truth, torch.cat([logits for _, logits in parts]).numpy())),
+        }
+
+    learned = nn.ModuleDict(
+        {"projector": core.multi_modal_projector, "language_model": core.language_model, "head": head}
+    )
+    fit(learned, schedule, losses_of, judge, folder, seed=seed, progress=progress)
