@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV_PIN := $(shell grep '^uv==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo test results lint format clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -25,6 +25,11 @@ demo: setup ## The main job, offline on the CPU: data, inspection, GRPO, inspect
 
 test: setup ## Run the tests
 	$(BIN)/python -m pytest
+
+results: setup ## Measure everything in docs/results (a day; goes on where it was stopped; real images: LRIAD_REAL_DATA)
+	$(BIN)/python experiments/policy.py
+	$(BIN)/python experiments/evidence.py --jobs 2
+	@[ -z "$$LRIAD_REAL_DATA" ] || $(BIN)/python experiments/practitioner.py
 
 lint: setup ## Check style, format and types
 	$(BIN)/ruff check .

@@ -45,7 +45,11 @@ PolicyOption = Annotated[str, typer.Option("--policy", help=_POLICY)]
 ModeOption = Annotated[Mode, typer.Option("--mode", help="reason: the whole chain of thought; fast: one forward pass.")]
 ThresholdOption = Annotated[
     float | None,
-    typer.Option("--threshold", help="Decide 'defect' where p_defect reaches it; else by the answer."),
+    typer.Option(
+        "--threshold",
+        help="Decide 'defect' where p_defect reaches it.",
+        show_default="the policy's own, or its answer",
+    ),
 ]
 BatchOption = Annotated[
     int | None,

@@ -90,7 +90,9 @@ def transformers_serve() -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [str(Path(sys.executable).with_name("transformers")), "serve", folder, "--host", "127.0.0.1"]
+    # The embedded policy's tower has to be known to timm.
+    with_eyes = "import lriad.policy.eyes; from transformers.cli.transformers import main; main()"
+    command = [sys.executable, "-c", with_eyes, "serve", folder, "--host", "127.0.0.1"]
     command += ["--port", str(port), "--device", "cpu", "--dtype", "float32"]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     said: list[str] = []

@@ -52,7 +52,8 @@ class Inspector:
         policy: `embedded`, a run folder, a model folder or a hub id (see `lriad.policy.load_policy`), the address
             of a server (see `lriad.inspection.remote.RemotePolicy`), or a policy that is loaded already.
         mode: `reason` writes the whole chain of thought; `fast` reads the answer's probability from one pass.
-        threshold: In [0, 1]; a part is decided `defect` where p_defect reaches it. None decides by the label.
+        threshold: In [0, 1]; a part is decided `defect` where p_defect reaches it. None takes the policy's own
+            operating point, and decides by the label where it has none.
         batch_size: Images that go through the policy together; None finds a number that fits into the memory.
         max_new_tokens: Where a completion is cut off.
         device: Such as `cpu` or `cuda:1`; None takes the best there is. Only for a policy given by name.
@@ -220,6 +221,7 @@ class Inspector:
         if p_defect is not None and not 0 <= p_defect <= 1:
             # NaN compares false with every threshold: it would pass the part as normal.
             raise LriadError(f"the policy's answer probability is {p_defect}: its weights or its dtype are broken")
+        threshold = policy.operating_point.get(self.mode) if self.threshold is None else self.threshold
         label: VerdictLabel
         if self.mode == "reason":
             label = parse_label(text)
@@ -230,7 +232,7 @@ class Inspector:
         return Verdict(
             label=label,
             p_defect=p_defect,
-            decision=decide(label, p_defect, self.threshold),
+            decision=decide(label, p_defect, threshold),
             reasoning=parse_reasoning(text),
             text=text,
             follows_format=follows_format(text),
@@ -241,7 +243,7 @@ class Inspector:
             policy_sha256=policy.policy_sha256,
             adapter_sha256=policy.adapter_sha256,
             prompt_version=PROMPT_VERSION,
-            threshold=self.threshold,
+            threshold=threshold,
             p_missing=completion.p_missing,
         )
 

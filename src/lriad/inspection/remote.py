@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from PIL import Image
@@ -129,6 +129,7 @@ class RemotePolicy:
     """
 
     adapter_sha256 = None
+    operating_point: ClassVar[dict[str, float]] = {}
 
     def __init__(self, address: str) -> None:
         self.name = address

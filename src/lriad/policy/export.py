@@ -19,7 +19,8 @@ def _stored_dtype(name: str) -> str | None:
 def export_policy(name: str, directory: str | Path, *, dtype: str | None = None) -> Path:
     """Merge a policy's adapter into its base and write plain safetensors with the processor.
 
-    What is written loads with `AutoModelForImageTextToText.from_pretrained` and with vLLM, without PEFT or lriad.
+    What is written loads with `AutoModelForImageTextToText.from_pretrained` and with vLLM, without PEFT or lriad; only
+    the embedded policy's tower needs `import lriad.policy.eyes` before.
 
     Args:
         name: See `lriad.policy.load_policy`.

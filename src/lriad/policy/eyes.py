@@ -18,8 +18,8 @@ from timm.models import register_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-FINE, GRID = 20, 10
-"""Places a side: where pictures are compared with themselves, and where tokens stand."""
+GRID = 10
+"""Tokens a side, each of 32 x 32 pixels; a picture is compared with itself at twice as many places a side."""
 _CHANNELS = (24, 40, 112, 320)
 """Of the backbone at strides 4, 8, 16 and 32."""
 _POOLED = (3 * _CHANNELS[0], 3 * _CHANNELS[1], _CHANNELS[2])
@@ -51,6 +51,7 @@ class Eyes(nn.Module):
 
     Args:
         kinds: How many kinds of defect it tells apart.
+        grid: Tokens a side; pictures have 32 times as many pixels a side.
         width: Of its own tokens.
         layers: Transformer layers.
 
@@ -64,8 +65,9 @@ class Eyes(nn.Module):
     coarse_mean: Tensor
     coarse_scale: Tensor
 
-    def __init__(self, kinds: int, width: int = 192, layers: int = 3) -> None:
+    def __init__(self, kinds: int, grid: int = GRID, width: int = 192, layers: int = 3) -> None:
         super().__init__()
+        self.grid = grid
         self.num_features = width + kinds + 2
         self.backbone = timm.create_model(
             "tf_efficientnet_lite0", features_only=True, out_indices=(1, 2, 3, 4), pretrained=False
@@ -79,27 +81,27 @@ class Eyes(nn.Module):
         self.place = nn.Linear(cell, width)
         self.deviation = nn.Linear(cell, width)
         self.likeness = nn.Sequential(nn.Linear(alike, width), nn.GELU(), nn.Linear(width, width))
-        self.position = nn.Parameter(torch.randn(GRID * GRID, width) * 0.02)
+        self.position = nn.Parameter(torch.randn(grid * grid, width) * 0.02)
         self.whole = nn.Parameter(torch.randn(width) * 0.02)
         self.blocks = nn.ModuleList(Block(width, width // 32) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.here, self.kind, self.somewhere = nn.Linear(width, 1), nn.Linear(width, kinds), nn.Linear(width, 1)
 
     def features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """What ImageNet's weights make of pictures (N, 3, 320, 320).
+        """What ImageNet's weights make of pictures (N, 3, 32 G, 32 G).
 
         Returns:
-            Features of shape (N, 304, 20, 20), of strides 4 to 16 (the finer ones as mean, maximum and minimum of each
-            place), and (N, 320, 10, 10), of stride 32.
+            Features of shape (N, 304, 2 G, 2 G), of strides 4 to 16 (the finer ones as mean, maximum, minimum of each
+            place), and (N, 320, G, G), of stride 32.
         """
         stride4, stride8, stride16, stride32 = self.backbone(pixels)
         return torch.cat([*_extremes(stride4, 4), *_extremes(stride8, 2), stride16], 1), stride32
 
     def sense(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """What does not need to be learned, of pictures (N, 3, 320, 320).
+        """What does not need to be learned, of pictures (N, 3, 32 G, 32 G).
 
         Returns:
-            The features of each cell, (N, 100, 1536), and how like it is to the rest of its picture, (N, 100, 104).
+            The features of each cell, (N, G G, 1536), and how like it is to the rest of its picture, (N, G G, 104).
         """
         fine, coarse = self.features(pixels)
         fine = (fine - self.fine_mean[:, None, None]) / self.fine_scale[:, None, None]
@@ -112,7 +114,7 @@ class Eyes(nn.Module):
         """What is seen in what `sense` returned.
 
         Returns:
-            Tokens (N, 100, W), row by row, and logits: 'defect here' (N, 100), kinds of defect (N, 100, K), 'defect
+            Tokens (N, T, W), row by row, and logits: 'defect here' (N, T), kinds of defect (N, T, K), 'defect
             somewhere' (N,).
         """
         deviation_NTC = (cells_NTC - cells_NTC.mean(1, keepdim=True)) / (cells_NTC.std(1, keepdim=True) + 0.1)
@@ -125,13 +127,13 @@ class Eyes(nn.Module):
         return tokens_NTW, here_NT, self.kind(tokens_NTW), self.somewhere(whole_N1W).flatten()
 
     def hand_on(self, tokens_NTW: Tensor, here_NT: Tensor, kind_NTK: Tensor, somewhere_N: Tensor) -> Tensor:
-        """What `look` returned, as one map of shape (N, num_features, 10, 10)."""
-        everywhere_NT1 = somewhere_N[:, None, None].expand(-1, GRID * GRID, 1)
+        """What `look` returned, as one map of shape (N, num_features, G, G)."""
+        everywhere_NT1 = somewhere_N[:, None, None].expand(-1, self.grid**2, 1)
         map_NTC = torch.cat([tokens_NTW, here_NT[..., None] / 4, kind_NTK / 4, everywhere_NT1 / 4], 2)
-        return map_NTC.transpose(1, 2).unflatten(2, (GRID, GRID))
+        return map_NTC.transpose(1, 2).unflatten(2, (self.grid, self.grid))
 
     def forward_features(self, pixels: Tensor) -> Tensor:
-        """Pictures (N, 3, 320, 320) in, a map of shape (N, num_features, 10, 10) out: timm's interface."""
+        """Pictures (N, 3, 32 G, 32 G) in, a map of shape (N, num_features, G, G) out: timm's interface."""
         return self.hand_on(*self.look(*self.sense(pixels)))
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -140,9 +142,9 @@ class Eyes(nn.Module):
 
 
 @register_model
-def lriad_eyes(pretrained: bool = False, *, kinds: int, num_classes: int = 0, **unused: Any) -> Eyes:
+def lriad_eyes(pretrained: bool = False, *, kinds: int, grid: int, num_classes: int = 0, **unused: Any) -> Eyes:
     """The tower with random weights, for timm; `pretrained` and `num_classes` are timm's and have no meaning here."""
-    return Eyes(kinds)
+    return Eyes(kinds, grid)
 
 
 def _extremes(features: Tensor, cell: int) -> tuple[Tensor, Tensor, Tensor]:

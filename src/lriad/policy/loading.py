@@ -5,19 +5,24 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import yaml
 
 from lriad.errors import LriadError
 from lriad.policy.policy import Policy
+from lriad.verdict import Mode
 
 EMBEDDED = "embedded"
 MAX_PIXELS = 401_408
 """The paper's bound on an image's pixels (Section IV-A)."""
+
+OPERATING_POINT = "operating_point.json"
+"""Beside a model's weights: the threshold on P(defect) of each mode."""
 
 _EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -157,7 +162,23 @@ def load_policy(
         source=source.base,
         weights=weight_files(source.base),
         adapter_weights=adapter_weights,
+        # An adapter moves the probabilities.
+        operating_point=None if source.adapter else _operating_point(Path(source.base)),
     )
+
+
+def _operating_point(base: Path) -> dict[str, float]:
+    """The thresholds in a model's folder, by mode; none where it says nothing."""
+    file = base / OPERATING_POINT
+    if not file.is_file():
+        return {}
+    try:
+        point = {mode: float(value) for mode, value in json.loads(file.read_text(encoding="utf-8")).items()}
+    except (ValueError, TypeError, AttributeError):
+        point = {"": math.nan}
+    if not (point.keys() <= set(get_args(Mode)) and all(0 <= value <= 1 for value in point.values())):
+        raise LriadError(f"{file}: expected thresholds from 0 to 1 by mode, such as {{'fast': 0.5}}; mend or delete it")
+    return point
 
 
 def _load_base(base: str, name: str, device: str, dtype: torch.dtype, attention: str | None) -> tuple[Any, Any]:

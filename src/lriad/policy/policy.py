@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
@@ -44,11 +44,13 @@ class Policy:
         name: What the user called it.
         weights: Files of the base model's weights, for the hash.
         adapter_weights: File of the adapter's weights, None without an adapter.
+        operating_point: Threshold on P(defect) by mode, where the policy comes with one.
 
     Attributes:
         model, processor, tokenizer: The parts.
         name: What the user called it.
         source: Where the base model was loaded from, a path or a hub id.
+        operating_point: As above; empty where it has none.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Policy:
         source: str,
         weights: Sequence[Path] = (),
         adapter_weights: Path | None = None,
+        operating_point: Mapping[str, float] | None = None,
     ) -> None:
         self.model = model
         self.processor = processor
@@ -69,6 +72,7 @@ class Policy:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         self.name = name
         self.source = source
+        self.operating_point = dict(operating_point or {})
         self._weights = tuple(weights)
         self._adapter_weights = adapter_weights
         freeze_vision(model)

@@ -1,9 +1,10 @@
 """GRPO on TRL's trainer: what the paper needs and TRL does not have, and nothing more.
 
-Three things are added to `trl.GRPOTrainer` (a fourth, its speed, is `SharedPrefixTrainer`):
+Four things are added to `trl.GRPOTrainer` (a fifth, its speed, is `SharedPrefixTrainer`):
 
 - the policy's answer probability p reaches the rewards (as the column `p_correct`), and the class factor with it;
 - the advantages are Eq. 6-8's (population standard deviation), or our `focal` weighting of them;
+- groups that carry no signal can be replaced by those of further prompts (dynamic sampling);
 - the vision tower stays frozen in eval mode, and each image is encoded once for the whole run (`lriad.policy.vision`).
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import torch
@@ -29,8 +31,8 @@ from lriad.prompt import build_prompt
 from lriad.rewards import ClassFactor, FocalReward, accuracy_reward, class_name, format_reward
 from lriad.training.advantages import focal_advantages, focal_weights, paper_advantages
 from lriad.training.recipe import Recipe, deepspeed_config
-from lriad.training.sampling import drawn_samples
-from lriad.training.shared_prefix import SharedPrefixTrainer
+from lriad.training.sampling import drawn_samples, further_indices
+from lriad.training.shared_prefix import Sampled, SharedPrefixTrainer
 
 
 class GRPOTrainer(SharedPrefixTrainer):
@@ -83,9 +85,40 @@ class GRPOTrainer(SharedPrefixTrainer):
     def _get_train_sampler(self, dataset: Any = None) -> Sampler:
         return EpochSampler(super()._get_train_sampler(dataset), self)
 
-    def _calculate_rewards(
-        self, inputs: list[dict], prompts: Any, completions: Any, completion_ids_list: Any
-    ) -> torch.Tensor:
+    def _sample(self, inputs: list[dict]) -> Sampled:
+        """As above; groups without signal give way to those of further prompts that have one (DAPO)."""
+        self._seen: list[tuple[str, float]] = []
+        sampled = super()._sample(inputs)
+        rounds, size, replaced = self.recipe.dynamic_sampling, self.num_generations, 0
+        first = {row["index"] for row in inputs}
+        further = iter(further_indices(first, len(self.train_dataset), rounds, self.args.seed, self.state.global_step))
+        for _ in range(1, rounds):
+            flat = self._flat_groups(sampled)
+            indices = list(islice(further, len(flat)))
+            if not indices:
+                break
+            rows = self.train_dataset[indices]
+            other = super()._sample(
+                [{name: column[i] for name, column in rows.items()} for i in range(len(indices)) for _ in range(size)]
+            )
+            useless = self._flat_groups(other)
+            useful = [group for group in range(len(indices)) if group not in useless]
+            for group, other_group in zip(flat, useful, strict=False):
+                sampled.replace(group, other, other_group, size)
+            replaced += len(useful)
+        if rounds > 1:
+            self._metrics["train"]["groups_replaced"].append(float(replaced))
+        # All that was sampled: what is trained on is picked by its errors. And only now, so that an update has one f.
+        self.class_factor.update(*zip(*self._seen, strict=True))
+        return sampled
+
+    def _flat_groups(self, sampled: Sampled) -> list[int]:
+        """Which groups carry no signal, by their number."""
+        size, scores = self.num_generations, sampled.scores
+        flat_P = without_signal(scores["accuracy"].view(-1, size), scores["rewards"][:, 0].view(-1, size))
+        return flat_P.nonzero().flatten().tolist()
+
+    def _score(self, inputs: list[dict], prompts: Any, completions: Any, ids: Any) -> dict[str, torch.Tensor]:
         texts = [completion[0]["content"] for completion in completions]
         p_defect = self._answer_probabilities(inputs, texts)
         is_defect = torch.tensor([row["label"] == "defect" for row in inputs], device=p_defect.device)
@@ -94,29 +127,30 @@ class GRPOTrainer(SharedPrefixTrainer):
         for row, p, factor in zip(inputs, p_correct.tolist(), factors, strict=True):
             row["p_correct"] = p
             row["class_factor"] = factor
-        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-
-        gather = self.accelerator.gather
-        self._p_correct = gather(p_correct)
-        self._is_defect = gather(is_defect)
-        self._class_factors = gather(torch.tensor(factors, device=p_defect.device))
+        rewards = self._calculate_rewards(inputs, prompts, completions, ids)
         accuracy = accuracy_reward(prompts, completions, label=[row["label"] for row in inputs])
-        self._accuracy = gather(torch.tensor(accuracy, device=p_defect.device))
-        self._rewards = rewards
-        self._update_class_factor(inputs, accuracy)
-        return rewards
+        self._see(inputs, accuracy)
+        own = {
+            "p_correct": p_correct,
+            "is_defect": is_defect,
+            "class_factor": torch.tensor(factors, device=p_defect.device),
+            "accuracy": torch.tensor(accuracy, device=p_defect.device),
+        }
+        gathered = {name: self.accelerator.gather(values) for name, values in own.items()}
+        return gathered | {"rewards": rewards}
 
     def _own_advantages(self, count: int) -> torch.Tensor:
         start = self.accelerator.process_index * count
         return self._advantages().flatten()[start : start + count]
 
     def _advantages(self) -> torch.Tensor:
-        """Advantages (P, G) of all processes' completions, from what `_calculate_rewards` gathered."""
-        recipe, group_size = self.recipe, self.num_generations
-        format_PG, answer_PG = self._rewards.view(-1, group_size, 2).unbind(-1)
-        accuracy_PG, p_PG = self._accuracy.view(-1, group_size), self._p_correct.view(-1, group_size)
-        is_defect_P = self._is_defect.view(-1, group_size)[:, 0]
-        factor_P = self._class_factors.view(-1, group_size)[:, 0]
+        """Advantages (P, G) of all processes' completions."""
+        assert self.sampled is not None
+        recipe, group_size, scores = self.recipe, self.num_generations, self.sampled.scores
+        format_PG, answer_PG = scores["rewards"].view(-1, group_size, 2).unbind(-1)
+        accuracy_PG, p_PG = scores["accuracy"].view(-1, group_size), scores["p_correct"].view(-1, group_size)
+        is_defect_P = scores["is_defect"].view(-1, group_size)[:, 0]
+        factor_P = scores["class_factor"].view(-1, group_size)[:, 0]
         self._log_groups(accuracy_PG, format_PG, p_PG, is_defect_P)
         if recipe.reward != "focal":
             return paper_advantages(
@@ -154,8 +188,7 @@ class GRPOTrainer(SharedPrefixTrainer):
             if chosen.any():
                 metrics[f"accuracy/{name}"].append(accuracy_PG[chosen].mean().item())
                 metrics[f"p_correct/{name}"].append(p_PG[chosen].mean().item())
-        flat_P = (accuracy_PG == accuracy_PG[:, :1]).all(1) & (format_PG == format_PG[:, :1]).all(1)
-        metrics["groups_without_signal"].append(flat_P.float().mean().item())
+        metrics["groups_without_signal"].append(without_signal(accuracy_PG, format_PG).float().mean().item())
 
     @torch.no_grad()
     def _answer_probabilities(self, inputs: Sequence[dict], texts: Sequence[str]) -> torch.Tensor:
@@ -171,7 +204,8 @@ class GRPOTrainer(SharedPrefixTrainer):
                 p.append(self.policy.p_plain(prompts, before[part]))
         return torch.cat(p)
 
-    def _update_class_factor(self, inputs: Sequence[dict], accuracy: Sequence[float]) -> None:
+    def _see(self, inputs: Sequence[dict], accuracy: Sequence[float]) -> None:
+        """Keep the class of each image that was sampled, and what was got wrong of it."""
         from accelerate.utils import gather_object
 
         names = gather_object([row["class_name"] for row in inputs])
@@ -179,7 +213,7 @@ class GRPOTrainer(SharedPrefixTrainer):
         # One entry an image: its group's share of wrong completions.
         size = self.num_generations
         grouped = [sum(errors[i : i + size]) / size for i in range(0, len(errors), size)]
-        self.class_factor.update(names[::size], grouped)
+        self._seen += zip(names[::size], grouped, strict=True)
 
 
 class EpochSampler(Sampler):
@@ -207,6 +241,11 @@ class EpochSampler(Sampler):
         return len(self.sampler)
 
 
+def without_signal(accuracy_PG: torch.Tensor, format_PG: torch.Tensor) -> torch.Tensor:
+    """Groups all of whose completions are equally right and equally well written, (P,)."""
+    return (accuracy_PG == accuracy_PG[:, :1]).all(1) & (format_PG == format_PG[:, :1]).all(1)
+
+
 def training_dataset(samples: Sequence[Sample], recipe: Recipe) -> Dataset:
     """TRL's data set over the samples: images are opened when they are asked for, one after the other."""
     # TRL asks for each image once a completion.
@@ -215,6 +254,7 @@ def training_dataset(samples: Sequence[Sample], recipe: Recipe) -> Dataset:
     def rows(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
         chosen = [samples[index] for index in batch["index"]]
         return {
+            "index": batch["index"],
             "prompt": [[{"role": "user", "content": build_prompt(sample.object_name)}] for sample in chosen],
             "image": [cached_open(sample.image) for sample in chosen],
             "label": [sample.label for sample in chosen],

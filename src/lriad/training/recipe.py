@@ -107,6 +107,9 @@ class Recipe:
         steps: Updates; None: as many as `epochs` makes.
         epochs: Passes over the training images, a fraction too; not used beside `steps` (paper: 1).
         balance_classes: Draw defective and normal images equally often.
+        dynamic_sampling: Rounds of sampling that an update may take; 1: off. From the second round on, groups whose
+            completions are all equally right and equally well written, which teach nothing, are replaced by groups
+            of further images (DAPO, https://arxiv.org/abs/2503.14476). For one process.
         learning_rate: Peak learning rate of AdamW (not in the paper; Visual-RFT: 1e-6).
         lr_scheduler: Course of the learning rate after the warm-up.
         warmup_steps: Updates of linear warm-up.
@@ -171,6 +174,7 @@ class Recipe:
     steps: Count | None = None
     epochs: Positive = 1.0
     balance_classes: bool = False
+    dynamic_sampling: Count = 1
     learning_rate: Positive = 1e-6
     lr_scheduler: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
     warmup_steps: CountOrZero = 0

@@ -21,6 +21,7 @@ from transformers import TemperatureLogitsWarper, TopPLogitsWarper
 from transformers.integrations import is_deepspeed_zero3_enabled
 from trl import GRPOConfig
 from trl import GRPOTrainer as TRLGRPOTrainer
+from trl.data_utils import prepare_multimodal_messages
 
 from lriad.errors import LriadError
 from lriad.policy import Policy
@@ -61,10 +62,40 @@ class Rollout:
     decoded: Decoded | None = None
 
 
+@dataclass
+class Sampled:
+    """Completions that are sampled and scored, one a row, those of a prompt one behind the other.
+
+    Attributes:
+        inputs: The data set's rows, one a completion.
+        said: What TRL's `_generate` returns: lists with an entry a completion, or nothing.
+        scores: Tensors with an entry a completion of all processes, among them TRL's `rewards`.
+        prompts: The N prompts where they are shared; else empty.
+    """
+
+    inputs: list[dict]
+    said: tuple[Any, ...]
+    scores: dict[str, torch.Tensor]
+    prompts: list[Batch]
+
+    def replace(self, group: int, other: Sampled, other_group: int, size: int) -> None:
+        """Put a group of `size` completions of another sampling in the place of one of this."""
+        to, of = (slice(number * size, (number + 1) * size) for number in (group, other_group))
+        self.inputs[to] = other.inputs[of]
+        for ours, theirs in zip(self.said, other.said, strict=True):
+            if isinstance(ours, list) and ours:
+                ours[to] = theirs[of]
+        for name, values in self.scores.items():
+            values[to] = other.scores[name][of]
+        if self.prompts:
+            self.prompts[group] = other.prompts[other_group]
+
+
 class SharedPrefixTrainer(TRLGRPOTrainer):
     """TRL's trainer, with prompts shared by their completions where the model allows it.
 
-    Its data set's rows are `prompt`, `image` and `object_name`. Subclasses say what the advantages are.
+    Its data set's rows are `prompt`, `image` and `object_name`. Subclasses say what the advantages are, and may sample
+    other prompts than they are given (`_sample`).
 
     Args:
         policy: The policy to train.
@@ -75,12 +106,14 @@ class SharedPrefixTrainer(TRLGRPOTrainer):
     Attributes:
         stock_because: Why each completion is computed with a prompt of its own after all; None where it is not.
         rollout: The generation batch that is being trained on, None in the stock way.
+        sampled: Its completions and scores, until its advantages are known.
     """
 
     args: GRPOConfig
     model: Any
     num_generations: int
     max_completion_length: int
+    train_dataset: Any
     _buffered_inputs: Any
 
     def __init__(self, policy: Policy, max_prompt_tokens: int, *, shared: bool = True, **settings: Any) -> None:
@@ -90,6 +123,7 @@ class SharedPrefixTrainer(TRLGRPOTrainer):
         policy.model = self.accelerator.unwrap_model(self.model)
         policy.vision.max_bytes = CACHE_BYTES if shared else 0
         self.rollout: Rollout | None = None
+        self.sampled: Sampled | None = None
         self.stock_because: str | None = None if shared else "asked for"
         self._probed = not shared
         self._rows: Any = None
@@ -137,21 +171,51 @@ class SharedPrefixTrainer(TRLGRPOTrainer):
     # --- Rollouts -----------------------------------------------------------------------------------
 
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict[str, Any]:
+        sampled = self.sampled = self._sample(inputs)
+        if self.stock_because:
+            output = super()._generate_and_score_completions(sampled.inputs)
+        else:
+            output = self._shared_batch(sampled)
+        output |= {"advantages": self._own_advantages(len(inputs))}
+        self.sampled = None
+        return output
+
+    def _sample(self, inputs: list[dict]) -> Sampled:
+        """Completions of the given rows, and their scores."""
         self.rollout = None
-        output = super()._generate_and_score_completions(inputs) if self.stock_because else self._shared_batch(inputs)
-        return output | {"advantages": self._own_advantages(len(inputs))}
+        prompts = [row["prompt"] for row in inputs]
+        if self.stock_because:
+            prompts = [prepare_multimodal_messages(row["prompt"], images=[row["image"]]) for row in inputs]
+        else:
+            self.rollout = self._encoded(inputs)
+        said = self._generate(prompts)
+        _, ids, _, completions, *_ = said
+        scores = self._score(inputs, prompts, completions, ids)
+        if self.rollout is not None:
+            self.rollout.prefilled = self.rollout.decoded = None
+        return Sampled(list(inputs), said, scores, self.rollout.prompts if self.rollout else [])
+
+    def _score(self, inputs: list[dict], prompts: Any, completions: Any, ids: Any) -> dict[str, torch.Tensor]:
+        """The scores of completions that were just sampled."""
+        return {"rewards": self._calculate_rewards(inputs, prompts, completions, ids)}
+
+    # TRL's method samples and scores by these two: it is given what was sampled and scored already.
+
+    def _generate(self, prompts: list) -> Any:
+        return super()._generate(prompts) if self.sampled is None else self.sampled.said
+
+    def _calculate_rewards(self, *args: Any) -> torch.Tensor:
+        return super()._calculate_rewards(*args) if self.sampled is None else self.sampled.scores["rewards"]
 
     def _own_advantages(self, count: int) -> torch.Tensor:
-        """Advantages (B,) of this process's completions, whose rewards have just been calculated."""
+        """Advantages (B,) of this process's completions, from the scores of what was `sampled`."""
         raise NotImplementedError
 
-    def _shared_batch(self, inputs: list[dict]) -> dict[str, torch.Tensor]:
+    def _shared_batch(self, sampled: Sampled) -> dict[str, torch.Tensor]:
         """What TRL's method returns, with the row of each completion's prompt in place of the images."""
-        self.rollout = rollout = self._encoded(inputs)
+        self.rollout = rollout = self._rollout(sampled.prompts, self._groups(len(sampled.inputs)))
         device = self.accelerator.device
-        prompts = [row["prompt"] for row in inputs]
-        _, completion_ids_list, _, completions, *_ = self._generate(prompts)
-        ids, mask = padded(completion_ids_list, self._pad_token_id, "right", device)
+        ids, mask = padded(sampled.said[1], self._pad_token_id, "right", device)
         output = {
             "prompt_rows": rollout.rows,
             "prompt_ids": rollout.batch["input_ids"][rollout.rows],
@@ -166,26 +230,31 @@ class SharedPrefixTrainer(TRLGRPOTrainer):
                 output["ref_per_token_logps"] = torch.cat(
                     [
                         self._shared_logps(base, rollout.rows[part], ids[part], mask[part])[0]
-                        for part in self._micro_batches(len(inputs))
+                        for part in self._micro_batches(len(ids))
                     ]
                 )
-        rewards = self._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        rollout.prefilled = rollout.decoded = None
-        self._log_rewards(rewards)
+        self._log_rewards(sampled.scores["rewards"])
         return output
+
+    def _groups(self, count: int) -> list[int]:
+        """Which prompt each of this process's completions is of, counted over all processes."""
+        # TRL's sampler repeats each prompt G times; a process's share may begin inside of a group.
+        start = self.accelerator.process_index * count
+        return [(start + index) // self.num_generations for index in range(count)]
 
     def _encoded(self, inputs: list[dict]) -> Rollout:
         """The distinct prompts of a generation batch, each processed once."""
-        # TRL's sampler repeats each prompt G times; a process's share may begin inside of a group.
-        start = self.accelerator.process_index * len(inputs)
-        groups = [(start + index) // self.num_generations for index in range(len(inputs))]
+        groups = self._groups(len(inputs))
         firsts = [index for index, group in enumerate(groups) if index == 0 or group != groups[index - 1]]
         prompts = [self.policy.encode(inputs[i]["image"], inputs[i]["object_name"]) for i in firsts]
-        longest = max(prompt["input_ids"].shape[1] for prompt in prompts)
-        self._check_length(longest)
+        self._check_length(max(prompt["input_ids"].shape[1] for prompt in prompts))
+        return self._rollout(prompts, groups)
+
+    def _rollout(self, prompts: list[Batch], groups: list[int]) -> Rollout:
+        """A rollout of encoded prompts; `groups` names the prompt of each completion, from any number on."""
         rows = torch.tensor(groups, device=self.accelerator.device) - groups[0]
-        batch = self.policy.collate(prompts)
-        return Rollout(prompts, {name: batch[name] for name in ("input_ids", "attention_mask")}, rows)
+        text = [{name: prompt[name] for name in ("input_ids", "attention_mask")} for prompt in prompts]
+        return Rollout(prompts, self.policy.collate(text), rows)
 
     def _check_length(self, tokens: int) -> None:
         if tokens > self.max_prompt_tokens:

@@ -111,6 +111,11 @@ def _check_launch(recipe: Recipe, process: Any) -> None:
             f"{devices} GPUs are visible to one process; start with accelerate launch --num_processes {devices} "
             "-m lriad train …, or show it one: CUDA_VISIBLE_DEVICES=0 lriad train …"
         )
+    if process.num_processes > 1 and recipe.dynamic_sampling > 1:
+        raise LriadError(
+            f"dynamic_sampling={recipe.dynamic_sampling} is for one process, this is one of {process.num_processes}: "
+            "set dynamic_sampling=1, or start one"
+        )
     for setting, wanted, package in (
         ("deepspeed", recipe.deepspeed is not None, "deepspeed"),
         ("attention", recipe.attention == "flash_attention_2", "flash_attn"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -104,16 +104,27 @@ def sense(
         )
         for name, shape in zip(("cells", "alike"), shapes, strict=True)
     ]
-    with torch.inference_mode(), tqdm(total=len(rows), initial=done, desc="sensing", disable=not progress) as bar:
-        for start in range(done, len(rows), _TOGETHER):
-            part = rows[start : start + _TOGETHER]
-            for array, values in zip(arrays, eyes.sense(_pixels(image_processor, part)), strict=True):
-                array[start : start + len(part)] = values.half().numpy()
-            if (start // _TOGETHER) % 64 == 63 or start + _TOGETHER >= len(rows):
+
+    def sense_one(index: int) -> int:
+        torch.set_num_threads(1)
+        with torch.inference_mode():
+            pixels = _pixels(image_processor, [rows[index]]).contiguous(memory_format=torch.channels_last)
+            for array, values in zip(arrays, eyes.sense(pixels), strict=True):
+                array[index] = values[0].half().numpy()
+        return index
+
+    cores = torch.get_num_threads()
+    eyes.backbone.to(memory_format=torch.channels_last)
+    bar = tqdm(total=len(rows), initial=done, desc="sensing", disable=not progress)
+    # On a CPU one picture a core is twice as fast as a batch on all of them.
+    with ThreadPoolExecutor(cores) as pool, bar:
+        for index in pool.map(sense_one, range(done, len(rows))):
+            if index % 500 == 499 or index + 1 == len(rows):
                 for array in arrays:
                     array.flush()
-                counter.write_text(str(start + len(part)))
-            bar.update(len(part))
+                counter.write_text(str(index + 1))
+            bar.update()
+    torch.set_num_threads(cores)
     return arrays[0], arrays[1]
 
 

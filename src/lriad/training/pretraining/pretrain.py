@@ -11,20 +11,25 @@ import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lriad.errors import LriadError
 from lriad.policy import architecture
+from lriad.policy.loading import OPERATING_POINT
 from lriad.training.pretraining.drawings import FAMILY, Drawings, defective_cells, draw, measure_channels, sense
 from lriad.training.pretraining.eyes import see, teach_eyes
 from lriad.training.pretraining.loop import Schedule
 from lriad.training.pretraining.text import corpus, lessons_from, teach_text
+from lriad.verdict import Mode
 
-_EYES = Schedule(steps=2000, batch_size=64, learning_rate=1e-3, warmup_steps=100)
-_TEXT = Schedule(steps=800, batch_size=32, learning_rate=1.5e-3)
+_EYES = Schedule(steps=1500, batch_size=64, learning_rate=1e-3, warmup_steps=100)
+_TEXT = Schedule(steps=700, batch_size=32, learning_rate=1.5e-3)
+_WATCHED = 80
+"""New drawings a category that the operating point is chosen on."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +47,13 @@ class PretrainConfig:
         seed: Of drawings, batches and weights.
     """
 
-    images: int = 400
+    images: int = 300
     eyes: Schedule = _EYES
     text: Schedule = _TEXT
     doubtful_share: float = 0.25
     grpo_steps: int = 60
-    grpo_categories: tuple[str, ...] = ("pipe_flange", "zip_fastener", "wire_screen", "fuse_row", "gel_capsule")
-    validation_categories: tuple[str, ...] = ("keypad", "nut_kernel", "marble_slab", "jar_mouth", "toothed_disc")
+    grpo_categories: tuple[str, ...] = ("pipe_flange", "zip_fastener", "wire_screen", "packed_box", "gel_capsule")
+    validation_categories: tuple[str, ...] = ("keypad", "nut_kernel", "marble_slab", "jar_mouth", "bead_chain")
     seed: int = 0
 
 
@@ -57,7 +62,8 @@ def pretrain(output: str | Path, config: PretrainConfig | None = None, *, progre
 
     Args:
         output: Run folder: `drawings/`, `eyes/`, `text/`, `supervised/` (the policy before GRPO), `grpo/` (a run as
-            `lriad train` makes it), and at the end `model/`. What is done already is not done again.
+            `lriad train` makes it), and at the end `model/` with its operating point. What is done already is not done
+            again.
         config: Settings; those of a run that is resumed must be the same.
         progress: Show progress bars.
 
@@ -75,8 +81,10 @@ def pretrain(output: str | Path, config: PretrainConfig | None = None, *, progre
     if not supervised.exists():
         _teach(output, config, supervised, progress)
     if not model.exists():
-        source = _reinforce(output, config, supervised) if config.grpo_steps else None
-        _settle(supervised, source, model)
+        run = _reinforce(output, config, supervised) if config.grpo_steps else None
+        _settle(supervised, run, model)
+    if not (model / OPERATING_POINT).exists():
+        _choose_operating_point(output, config, model)
     return model
 
 
@@ -161,3 +169,30 @@ def _settle(supervised: Path, run: Path | None, folder: Path) -> None:
     else:
         export_policy(str(run), partial)
     partial.replace(folder)
+
+
+def _choose_operating_point(output: Path, config: PretrainConfig, model: Path) -> None:
+    """The threshold of each mode, from new drawings of the categories that nothing was trained on."""
+    from lriad.data import load_dataset
+    from lriad.inspection import evaluate_policy
+
+    draw(output / "watched", config.validation_categories, _WATCHED, config.seed + 1)
+    manifests = [f"jsonl:{output / 'watched' / name / 'samples.jsonl'}" for name in config.validation_categories]
+    samples = load_dataset(",".join(manifests))
+    point = {}
+    for mode in get_args(Mode):
+        evaluation = evaluate_policy(samples, output / "judged" / mode, policy=str(model), mode=mode, max_new_tokens=64)
+        outcomes = evaluation.outcomes
+        assert outcomes.score_N is not None
+        point[mode] = best_threshold(outcomes.truth_N == 1, outcomes.score_N)
+    (model / OPERATING_POINT).write_text(json.dumps(point, indent=2) + "\n")
+
+
+def best_threshold(truth_N: NDArray[np.bool_], score_N: NDArray[np.floating]) -> float:
+    """The threshold of the highest balanced accuracy, in the middle between the scores around it."""
+    from sklearn.metrics import roc_curve
+
+    false_positive_rate, recall, thresholds = roc_curve(truth_N, score_N)
+    best = int((recall - false_positive_rate)[1:].argmax()) + 1  # The first threshold lies above all scores.
+    below = score_N[score_N < thresholds[best]].max(initial=0.0)
+    return round(float(thresholds[best] + below) / 2, 6)

