@@ -227,10 +227,16 @@ def summary(case: Case, result: dict[str, Any], memory: dict[str, float]) -> str
         "",
         f"Stock / ours: {statistics.median(ratios):.2f} ({min(ratios):.2f} - {max(ratios):.2f}) in time, "
         f"{result['flops']['stock'] / result['flops']['ours']:.2f} in operations; memory ours / stock "
-        f"{memory['ours'] / memory['stock']:.2f}. A large matrix product here: {peak / 1e12:.2f} TFLOP/s.",
+        f"{memory['ours'] / memory['stock']:.2f}. A large matrix product here: {peak / 1e12:.2f} TFLOP/s"
+        f"{_in_bfloat16()}.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _in_bfloat16() -> str:
+    """What bfloat16 would give on this CPU; nothing on a GPU, where it is what is measured."""
+    return "" if torch.cuda.is_available() else f", in bfloat16 {peak_flops(torch.bfloat16) / 1e12:.2f}"
 
 
 def curves(folder: Path, output: Path, repeats: int) -> str:

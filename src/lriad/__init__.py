@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lriad.data import Sample, load_dataset
     from lriad.evaluation import evaluate_predictions
     from lriad.inspection import Inspector
-    from lriad.training import train
+    from lriad.training.train import train
     from lriad.verdict import Verdict
 
 __all__ = [

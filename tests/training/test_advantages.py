@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lriad.rewards import focal_weight
-from lriad.training.advantages import focal_advantages, focal_weights, group_normalise, paper_advantages
+from lriad.training.advantages import (
+    RunningMean,
+    focal_weights,
+    group_normalise,
+    paper_advantages,
+    weighted_advantages,
+)
 
 SCALES = ["group", "batch", "none"]
 SEEDS = st.integers(0, 2**32 - 1)
@@ -111,6 +117,29 @@ def test_paper_advantages_normalise_the_sum():
 
 
 # Focal weights
+
+
+def focal_advantages(accuracy_PG, format_PG, p_PG, is_defect_P, class_factor_P, *, gamma=2.0, floor=0.05, **settings):
+    weights_P = focal_weights(p_PG, is_defect_P, class_factor_P, gamma=gamma, floor=floor)
+    return weighted_advantages(weights_P, accuracy_PG, format_PG, **settings)
+
+
+def test_a_rare_class_keeps_its_weight_over_updates_that_do_not_show_it():
+    running = RunningMean()
+    factor = {True: 4.5, False: 0.5625}
+    total = {True: 0.0, False: 0.0}
+    for update in range(400):
+        # 1 of 9 images is defective: most updates of 3 have none.
+        is_defect_P = torch.tensor([update % 3 == 0, False, False])
+        factor_P = torch.tensor([factor[value] for value in is_defect_P.tolist()])
+        w_P = focal_weights(torch.full((3, 4), 0.5), is_defect_P, factor_P, running=running)
+        for value, weight in zip(is_defect_P.tolist(), w_P.tolist(), strict=True):
+            total[value] += weight / 1200
+    assert total[True] == pytest.approx(total[False], rel=0.15)
+    assert sum(total.values()) == pytest.approx(1, rel=0.05)
+    again = RunningMean()
+    again.load_state_dict(running.state_dict())
+    assert again.update(2.0) == running.update(2.0)
 
 
 def test_weights_against_a_hand_worked_case():

@@ -15,7 +15,7 @@ With gamma = 2 the three optima are 0, 1/3 and 2/3. `signed` is the default: it 
 'low-confidence misclassified samples receive higher penalties' (Section III-B2).
 
 Our own mode, `focal`, does not reward p at all but weighs the advantage:
-`lriad.training.advantages.focal_advantages`.
+`lriad.training.advantages.focal_weights`.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def complete_checkpoints(folder: Path) -> list[Path]:
 
 
 class CheckpointState(TrainerCallback):
-    """Completes each checkpoint with the state that is ours: the class factor, and what the run is made of.
+    """Completes each checkpoint with the state that is ours, and with what the run is made of.
 
     Args:
         data: Fingerprint of the training set.
@@ -49,6 +49,7 @@ class CheckpointState(TrainerCallback):
             "data": self.data,
             "policy_sha256": self.policy_sha256,
             "class_factor": self.trainer.class_factor.state_dict(),
+            "focal_mean": self.trainer.focal_mean.state_dict(),
         }
         partial = file.with_suffix(".part")
         partial.write_text(json.dumps(content))

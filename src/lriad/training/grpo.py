@@ -29,7 +29,7 @@ from lriad.policy.answer import text_before_answer
 from lriad.policy.vision import VISION_NAMES, vision_modules
 from lriad.prompt import build_prompt
 from lriad.rewards import ClassFactor, FocalReward, accuracy_reward, class_name, format_reward
-from lriad.training.advantages import focal_advantages, focal_weights, paper_advantages
+from lriad.training.advantages import RunningMean, focal_weights, paper_advantages, weighted_advantages
 from lriad.training.recipe import Recipe, deepspeed_config
 from lriad.training.sampling import drawn_samples, further_indices
 from lriad.training.shared_prefix import Sampled, SharedPrefixTrainer
@@ -64,6 +64,7 @@ class GRPOTrainer(SharedPrefixTrainer):
         # Frequencies as they are drawn: balanced classes have no rare one left.
         drawn = drawn_samples(samples, recipe)
         self.class_factor = ClassFactor.from_samples(drawn, recipe.class_factor, recipe.class_factor_by)
+        self.focal_mean = RunningMean()
         if recipe.reward == "paper":
             answer_reward: Any = FocalReward(gamma=recipe.gamma, alpha=recipe.alpha, reading=recipe.paper_reading)
         else:
@@ -159,16 +160,20 @@ class GRPOTrainer(SharedPrefixTrainer):
                 scale=recipe.scale_rewards,
                 epsilon=recipe.epsilon_std,
             )
-        focal = {"alpha_defect": recipe.alpha_defect, "gamma": recipe.gamma, "floor": recipe.focal_floor}
-        weights_P = focal_weights(p_PG, is_defect_P, factor_P, **focal)
-        self._metrics["train"]["focal_weight/max"].append(weights_P.max().item())
-        return focal_advantages(
-            accuracy_PG,
-            format_PG,
+        weights_P = focal_weights(
             p_PG,
             is_defect_P,
             factor_P,
-            **focal,
+            alpha_defect=recipe.alpha_defect,
+            gamma=recipe.gamma,
+            floor=recipe.focal_floor,
+            running=self.focal_mean,
+        )
+        self._metrics["train"]["focal_weight/max"].append(weights_P.max().item())
+        return weighted_advantages(
+            weights_P,
+            accuracy_PG,
+            format_PG,
             accuracy_weight=recipe.accuracy_weight,
             format_weight=recipe.format_weight,
             scale=recipe.scale_rewards,

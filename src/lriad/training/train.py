@@ -191,6 +191,7 @@ def _fit(
     state.trainer = validate.trainer = trainer
     if saved:
         trainer.class_factor.load_state_dict(saved["class_factor"])
+        trainer.focal_mean.load_state_dict(saved["focal_mean"])
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
 
     # Under ZeRO-3 each process holds a shard; `check_adapter` has seen that none of it is trained.
