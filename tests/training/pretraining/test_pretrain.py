@@ -68,7 +68,7 @@ def test_the_tower_hands_on_what_the_words_were_learned_from(finished):
     policy = load_policy(str(output / "supervised"), device="cpu")
     tower = policy.base.model.vision_tower.timm_model
     rows = [row for name in (*TAUGHT, *WATCHED) for row in _rows(output, name)]
-    cells = np.load(output / "cells.npy", mmap_mode="r")
+    cells = np.concatenate([np.load(output / "sensed" / f"{name}.cells.npy") for name in (*TAUGHT, *WATCHED)])
     with torch.inference_mode():
         for index in (0, 7):
             image = Image.open(rows[index]["image"])

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ from lriad.policy.eyes import GRID, Eyes
 FAMILY = "parts"
 _COVER = 0.03
 """A token's cell counts as defective from this share of its area on."""
-_TOGETHER = 8
+Sensed = tuple[NDArray[np.float16], NDArray[np.float16]]
+"""Of one drawing: its cells (100, 1536), and how like each is to the rest (100, 104)."""
 
 
 @dataclass(frozen=True)
@@ -28,18 +31,19 @@ class Drawings:
 
     Attributes:
         rows: Their lines of `samples.jsonl`, `image` and `mask` as whole paths.
-        cells, alike: What `Eyes.sense` makes of them, float16 on the disk.
+        sensed: What `Eyes.sense` makes of each: cells and likeness, float16, on the disk.
         here: Which tokens show the defect, bool of shape (N, 100).
     """
 
     rows: list[dict[str, Any]]
-    cells: NDArray[np.float16]
-    alike: NDArray[np.float16]
+    sensed: list[Sensed]
     here: NDArray[np.bool_]
 
-    def sensed(self, indices: NDArray[np.intp]) -> tuple[torch.Tensor, torch.Tensor]:
-        """`cells` and `alike` of some of them, float32."""
-        return torch.from_numpy(self.cells[indices]).float(), torch.from_numpy(self.alike[indices]).float()
+    def take(self, indices: NDArray[np.intp]) -> tuple[torch.Tensor, torch.Tensor]:
+        """What is sensed in some of them, (n, 100, C) each, float32."""
+        chosen = [self.sensed[index] for index in indices]
+        cells, alike = (torch.from_numpy(np.stack(arrays)).float() for arrays in zip(*chosen, strict=True))
+        return cells, alike
 
     def of(self, categories: Sequence[str]) -> NDArray[np.intp]:
         """The indices of those of some categories."""
@@ -67,16 +71,12 @@ def _draw_one(folder: Path, images: int, seed: int, category: str) -> list[dict[
     return rows
 
 
-def measure_channels(
-    eyes: Eyes, image_processor: Any, rows: Sequence[dict[str, Any]], seed: int, sample: int = 256
-) -> None:
-    """Set the eyes' mean and scale of each channel, from some of the drawings."""
-    chosen = np.random.default_rng(seed).permutation(len(rows))[:sample]
-    features = [[], []]  # type: list[list[torch.Tensor]]
+def measure_channels(eyes: Eyes, image_processor: Any, rows: Sequence[dict[str, Any]]) -> None:
+    """Set the eyes' mean and scale of each channel, from one drawing in eighteen."""
+    features: tuple[list[torch.Tensor], ...] = ([], [])
     with torch.inference_mode():
-        for start in range(0, len(chosen), _TOGETHER):
-            pixels = _pixels(image_processor, [rows[i] for i in chosen[start : start + _TOGETHER]])
-            for kept, maps in zip(features, eyes.features(pixels), strict=True):
+        for row in rows[::18]:
+            for kept, maps in zip(features, eyes.features(_pixels(image_processor, row)), strict=True):
                 kept.append(maps.transpose(0, 1).flatten(1))
     for name, kept in zip(("fine", "coarse"), features, strict=True):
         values = torch.cat(kept, 1)
@@ -87,52 +87,43 @@ def measure_channels(
 
 def sense(
     eyes: Eyes, image_processor: Any, rows: Sequence[dict[str, Any]], folder: Path, progress: bool
-) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
-    """What the frozen backbone senses in each drawing, as memory-mapped arrays (N, 100, C).
-
-    Resumes: a side file counts the drawings that are done.
-    """
+) -> list[Sensed]:
+    """What the frozen backbone senses in each drawing, cached in two files a category; what is there is not redone."""
     from tqdm import tqdm
 
-    counter = folder / "sensed.count"
-    done = int(counter.read_text()) if counter.exists() else 0
-    with torch.inference_mode():
-        shapes = [t.shape[1:] for t in eyes.sense(_pixels(image_processor, rows[:1]))]
-    arrays = [
-        np.lib.format.open_memmap(
-            folder / f"{name}.npy", mode="r+" if done else "w+", dtype=np.float16, shape=(len(rows), *shape)
-        )
-        for name, shape in zip(("cells", "alike"), shapes, strict=True)
-    ]
-
-    def sense_one(index: int) -> int:
-        torch.set_num_threads(1)
-        with torch.inference_mode():
-            pixels = _pixels(image_processor, [rows[index]]).contiguous(memory_format=torch.channels_last)
-            for array, values in zip(arrays, eyes.sense(pixels), strict=True):
-                array[index] = values[0].half().numpy()
-        return index
-
-    cores = torch.get_num_threads()
+    folder.mkdir(parents=True, exist_ok=True)
     eyes.backbone.to(memory_format=torch.channels_last)
-    bar = tqdm(total=len(rows), initial=done, desc="sensing", disable=not progress)
+    cores = torch.get_num_threads()
+    sensed: list[Sensed] = []
     # On a CPU one picture a core is twice as fast as a batch on all of them.
-    with ThreadPoolExecutor(cores) as pool, bar:
-        for index in pool.map(sense_one, range(done, len(rows))):
-            if index % 500 == 499 or index + 1 == len(rows):
-                for array in arrays:
-                    array.flush()
-                counter.write_text(str(index + 1))
-            bar.update()
+    with ThreadPoolExecutor(cores) as pool, tqdm(total=len(rows), desc="sensing", disable=not progress) as bar:
+        for category, group in groupby(rows, key=itemgetter("category")):
+            own = list(group)
+            files = [folder / f"{category}.{name}.npy" for name in ("cells", "alike")]
+            if not files[-1].exists():
+                pairs = list(pool.map(partial(_sense_one, eyes, image_processor), own))
+                for file, arrays in zip(files, zip(*pairs, strict=True), strict=True):
+                    with file.with_suffix(".part").open("wb") as partial_file:
+                        np.save(partial_file, np.stack(arrays))
+                    file.with_suffix(".part").replace(file)
+            sensed += zip(*(np.load(file, mmap_mode="r") for file in files), strict=True)
+            bar.update(len(own))
     torch.set_num_threads(cores)
-    return arrays[0], arrays[1]
+    return sensed
 
 
-def _pixels(image_processor: Any, rows: Sequence[dict[str, Any]]) -> torch.Tensor:
+def _sense_one(eyes: Eyes, image_processor: Any, row: dict[str, Any]) -> Sensed:
+    torch.set_num_threads(1)
+    with torch.inference_mode():
+        pixels = _pixels(image_processor, row).contiguous(memory_format=torch.channels_last)
+        cells, alike = eyes.sense(pixels)
+    return cells[0].half().numpy(), alike[0].half().numpy()
+
+
+def _pixels(image_processor: Any, row: dict[str, Any]) -> torch.Tensor:
     from lriad.data.image import open_image
 
-    images = [open_image(row["image"]) for row in rows]
-    return image_processor(images, return_tensors="pt")["pixel_values"]
+    return image_processor(open_image(row["image"]), return_tensors="pt")["pixel_values"]
 
 
 def defective_cells(rows: Sequence[dict[str, Any]]) -> NDArray[np.bool_]:

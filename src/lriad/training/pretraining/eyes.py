@@ -48,7 +48,7 @@ def teach_eyes(
 
     def losses_of(rng: np.random.Generator) -> dict[str, torch.Tensor]:
         indices = np.sort(rng.choice(train, schedule.batch_size, replace=False))
-        _, here, kind, somewhere = eyes.look(*drawings.sensed(indices))
+        _, here, kind, somewhere = eyes.look(*drawings.take(indices))
         target = here_NT[indices]
         losses = {
             "here": F.binary_cross_entropy_with_logits(here, target, pos_weight=torch.tensor(_RARE)),
@@ -74,7 +74,7 @@ def teach_eyes(
 @torch.inference_mode()
 def see(eyes: Eyes, drawings: Drawings, indices: NDArray[np.intp]) -> list[torch.Tensor]:
     """What the eyes make of some drawings: tokens and the three logits, as `Eyes.look` returns them."""
-    parts = [eyes.look(*drawings.sensed(indices[start : start + 64])) for start in range(0, len(indices), 64)]
+    parts = [eyes.look(*drawings.take(indices[start : start + 64])) for start in range(0, len(indices), 64)]
     return [torch.cat(tensors) for tensors in zip(*parts, strict=True)]
 
 

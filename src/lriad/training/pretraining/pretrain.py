@@ -26,8 +26,10 @@ from lriad.training.pretraining.loop import Schedule
 from lriad.training.pretraining.text import corpus, lessons_from, teach_text
 from lriad.verdict import Mode
 
-_EYES = Schedule(steps=1500, batch_size=64, learning_rate=1e-3, warmup_steps=100)
+_EYES = Schedule(steps=600, batch_size=64, learning_rate=1e-3, warmup_steps=100)
 _TEXT = Schedule(steps=700, batch_size=32, learning_rate=1.5e-3)
+_MEASURED = 5000
+"""Drawings that the spread of the eyes' channels is measured on, every eighteenth of them."""
 _WATCHED = 80
 """New drawings a category that the operating point is chosen on."""
 
@@ -112,9 +114,8 @@ def _teach(output: Path, config: PretrainConfig, folder: Path, progress: bool) -
     torch.manual_seed(config.seed)
     eyes = architecture.imagenet_eyes()
     image_processor = architecture.build_image_processor()
-    measure_channels(eyes, image_processor, rows, config.seed)
-    cells, alike = sense(eyes, image_processor, rows, output, progress)
-    drawings = Drawings(rows, cells, alike, defective_cells(rows))
+    measure_channels(eyes, image_processor, rows[:_MEASURED])
+    drawings = Drawings(rows, sense(eyes, image_processor, rows, output / "sensed", progress), defective_cells(rows))
     train = drawings.of(supervised_categories(config))
     validation = drawings.of(config.validation_categories)
     settings: dict[str, Any] = {"seed": config.seed, "progress": progress}
