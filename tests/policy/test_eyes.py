@@ -38,14 +38,6 @@ def test_what_is_seen_in_a_picture_does_not_depend_on_the_batch(eyes, pictures):
 
 
 @torch.inference_mode()
-def test_memory_format_changes_nothing(eyes, pictures):
-    before = eyes(pictures)
-    torch.testing.assert_close(
-        eyes(pictures.contiguous(memory_format=torch.channels_last)), before, rtol=1e-4, atol=1e-4
-    )
-
-
-@torch.inference_mode()
 def test_the_logits_stand_behind_the_tokens_of_their_place(eyes, pictures):
     tokens, here, kind, somewhere = eyes.look(*eyes.sense(pictures))
     handed_on = eyes.hand_on(tokens, here, kind, somewhere)

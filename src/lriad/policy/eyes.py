@@ -94,7 +94,8 @@ class Eyes(nn.Module):
             Features of shape (N, 304, 2 G, 2 G), of strides 4 to 16 (the finer ones as mean, maximum, minimum of each
             place), and (N, 320, G, G), of stride 32.
         """
-        stride4, stride8, stride16, stride32 = self.backbone(pixels)
+        # Depthwise convolutions take a fifth less time so, on a CPU.
+        stride4, stride8, stride16, stride32 = self.backbone(pixels.contiguous(memory_format=torch.channels_last))
         return torch.cat([*_extremes(stride4, 4), *_extremes(stride8, 2), stride16], 1), stride32
 
     def sense(self, pixels: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 
-from lriad.data.synthetic import assemblies, objects, parts, textures
+from lriad.data.synthetic import assemblies, mixtures, objects, parts, textures
 from lriad.data.synthetic.canvas import Canvas, Rng
 from lriad.data.synthetic.defects import LOGICAL
 
@@ -66,7 +66,7 @@ FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
         _family(
-            (parts, assemblies),
+            (parts, assemblies, mixtures),
             0.5,
             # A kind that a sound part of the same category may seem to have (a hole in a plate with holes) is left out.
             {
@@ -104,6 +104,13 @@ FAMILIES: dict[str, Family] = {
                 "packed_box": f"stain cut contamination burn {_LOGICAL} turned swapped miscount",
                 "coil_spring": "bent chip scratch stain contamination discolouration missing misplaced",
                 "bead_chain": f"contamination {_LOGICAL} swapped miscount",
+                "control_unit": "scratch burn contamination stain crack missing misplaced",
+                "tool_case": "contamination scratch stain cut missing misplaced",
+                "dial_plate": "misprint scratch stain crack contamination bent missing",
+                "baked_snack": "chip crack burn contamination stain",
+                "printed_lid": "misprint scratch dent stain bent chip contamination",
+                "side_fastener": "bent chip scratch stain contamination discolouration crack",
+                "cog_set": "chip crack bent contamination scratch missing misplaced",
             },
         ),
         _family(
