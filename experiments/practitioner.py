@@ -328,7 +328,7 @@ def add_cells(file: Path, cells: Sequence[Mapping[str, Any]], settings: Mapping[
         document["cells"].sort(key=_place)
         used = {cell["settings"] for cell in document["cells"]}
         document["settings"] = {key: value for key, value in sorted(document["settings"].items()) if key in used}
-        part = file.with_suffix(".part")
+        part = file.with_name(f"{file.name}.{os.getpid()}.part")
         part.write_text(_as_json(document), encoding="utf-8")
         part.replace(file)
     return document
@@ -563,7 +563,7 @@ def draw_figure(document: Mapping[str, Any], file: Path) -> None:
         label: handle for axis in axes.values() for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
     }
     figure.legend([*handles.values()], [*handles], loc="outside lower center", ncols=4, fontsize=8)
-    part = file.with_suffix(".part")
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
     figure.savefig(part, dpi=110, format="png")
     part.replace(file)
     plt.close(figure)

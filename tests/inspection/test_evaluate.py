@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from PIL import Image
@@ -23,6 +24,7 @@ class OneAnswer:
     name = "one-answer"
     policy_sha256 = "a" * 64
     adapter_sha256 = None
+    operating_point: ClassVar[dict[str, float]] = {}
 
     def encode(self, image: Image.Image, object_name: str) -> str:
         return object_name

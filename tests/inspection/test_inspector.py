@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -40,6 +40,7 @@ class RedPolicy:
     name = "red"
     policy_sha256 = "a" * 64
     adapter_sha256 = None
+    operating_point: ClassVar[dict[str, float]] = {}
 
     def __init__(self, refused: str | None = None) -> None:
         self.batches: list[int] = []

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 import pytest
@@ -31,6 +32,7 @@ class QuietPolicy:
 
     name = "quiet"
     adapter_sha256 = None
+    operating_point: ClassVar[dict[str, float]] = {}
 
     def __init__(self, policy_sha256: str = "a" * 64, text: str = TEXT) -> None:
         self.policy_sha256 = policy_sha256
@@ -343,3 +345,22 @@ def test_workers_report_a_policy_that_cannot_be_loaded_in_one_line(many_samples:
     with pytest.raises(LriadError, match="no such folder") as caught:
         list(inspect_rows(many_samples, policy=str(tmp_path / "none"), processes=2))
     assert "\n" not in str(caught.value)
+
+
+class PointedPolicy(QuietPolicy):
+    """Comes with an operating point, below what it says of every image."""
+
+    operating_point: ClassVar[dict[str, float]] = {"reason": 0.2, "fast": 0.3}
+
+
+def test_a_policys_own_threshold_is_resumed_and_another_is_refused(samples: list[Sample], tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    inspect_to_file(samples[:3], output, policy=PointedPolicy())
+    assert inspect_to_file(samples, output, policy=PointedPolicy()).resumed == 3
+    assert inspect_to_file(samples, output, policy=PointedPolicy()).resumed == 9
+    rows = [row for row in rows_of(output) if "error" not in row]
+    assert {(row["threshold"], row["decision"]) for row in rows} == {(0.2, "defect")}
+    with pytest.raises(LriadError, match=r"threshold 0\.2"):
+        inspect_to_file(samples, output, policy=PointedPolicy(), threshold=0.5)
+    with pytest.raises(LriadError, match=r"threshold 0\.2"):
+        inspect_to_file(samples, output, policy=QuietPolicy())

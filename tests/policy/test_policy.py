@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -318,3 +319,30 @@ def test_run_is_loaded_with_the_pixels_it_was_trained_with(tmp_path, qwen):
     )
     (tmp_path / "config.yaml").write_text(f"policy: {qwen.source}\nmax_pixels: 6272\n")
     assert load_policy(str(tmp_path), device="cpu").processor.image_processor.size["longest_edge"] == 6272
+
+
+def with_point(folder, tmp_path, content):
+    copy = tmp_path / "policy"
+    shutil.copytree(folder, copy)
+    (copy / "operating_point.json").write_text(content)
+    return copy
+
+
+def test_an_operating_point_comes_with_the_weights_and_goes_with_an_adapter(policy, folder, tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    assert policy.operating_point == {}
+    copy = with_point(folder, tmp_path, '{"fast": 0.25}')
+    pointed = load_policy(str(copy), device="cpu", max_pixels=PIXELS)
+    assert pointed.operating_point == {"fast": 0.25}
+    exported = export_policy(str(copy), tmp_path / "exported")
+    assert load_policy(str(exported), device="cpu").operating_point == {"fast": 0.25}
+    adapted = get_peft_model(pointed.model, LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM"))
+    adapted.save_pretrained(tmp_path / "adapter")
+    assert load_policy(str(copy), adapter=str(tmp_path / "adapter"), device="cpu").operating_point == {}
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"fast": 1.5}', '{"fast": "x"}', '{"slow": 0.5}', '{"fast": NaN}', "{"])
+def test_a_broken_operating_point_is_named(folder, tmp_path, content):
+    with pytest.raises(LriadError, match=r"operating_point\.json: expected thresholds"):
+        load_policy(str(with_point(folder, tmp_path, content)), device="cpu")

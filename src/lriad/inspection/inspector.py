@@ -105,6 +105,11 @@ class Inspector:
 
         return load_policy(str(self._given), device=self.device)
 
+    @property
+    def threshold_in_use(self) -> float | None:
+        """The threshold that was given, else the policy's own, which is loaded for it."""
+        return self.policy.operating_point.get(self.mode) if self.threshold is None else self.threshold
+
     def inspect(self, image: str | Path | Image.Image, object_name: str) -> Verdict:
         """Inspect one image.
 
@@ -221,7 +226,7 @@ class Inspector:
         if p_defect is not None and not 0 <= p_defect <= 1:
             # NaN compares false with every threshold: it would pass the part as normal.
             raise LriadError(f"the policy's answer probability is {p_defect}: its weights or its dtype are broken")
-        threshold = policy.operating_point.get(self.mode) if self.threshold is None else self.threshold
+        threshold = self.threshold_in_use
         label: VerdictLabel
         if self.mode == "reason":
             label = parse_label(text)

@@ -160,7 +160,8 @@ def inspect_to_file(
     inspector = Inspector(policy, **settings)
     with _PredictionsFile(Path(output), ids) as file:
         if file.settings:
-            file.require_same(mode=inspector.mode, threshold=inspector.threshold, prompt_version=PROMPT_VERSION)
+            given = {} if inspector.threshold is None else {"threshold": inspector.threshold}
+            file.require_same(mode=inspector.mode, prompt_version=PROMPT_VERSION, **given)
         if retry_errors:
             file.drop_errors()
         pending = array("Q", (index for index, code in enumerate(file.codes) if not code))
@@ -168,7 +169,11 @@ def inspect_to_file(
         if file.settings and not pending:
             # Rows of another policy must not pass for this one's.
             now = inspector.policy
-            file.require_same(policy_sha256=now.policy_sha256, adapter_sha256=now.adapter_sha256)
+            file.require_same(
+                policy_sha256=now.policy_sha256,
+                adapter_sha256=now.adapter_sha256,
+                threshold=inspector.threshold_in_use,
+            )
         rest = _take(samples, pending) if resumed else samples
         del pending
         hidden = None if progress else True  # None: hidden where stderr is no terminal

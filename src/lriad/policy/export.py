@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from lriad.errors import LriadError
-from lriad.policy.loading import load_policy, resolve_source
+from lriad.policy.loading import OPERATING_POINT, load_policy, resolve_source
 
 
 def _stored_dtype(name: str) -> str | None:
@@ -19,8 +20,9 @@ def _stored_dtype(name: str) -> str | None:
 def export_policy(name: str, directory: str | Path, *, dtype: str | None = None) -> Path:
     """Merge a policy's adapter into its base and write plain safetensors with the processor.
 
-    What is written loads with `AutoModelForImageTextToText.from_pretrained` and with vLLM, without PEFT or lriad; only
-    the embedded policy's tower needs `import lriad.policy.eyes` before.
+    What is written loads with `AutoModelForImageTextToText.from_pretrained` and with vLLM, without PEFT or lriad. The
+    embedded policy is the exception: its tower needs `import lriad.policy.eyes` before, and vLLM does not take it.
+    An operating point goes along where there is no adapter, which moves the probabilities.
 
     Args:
         name: See `lriad.policy.load_policy`.
@@ -42,4 +44,6 @@ def export_policy(name: str, directory: str | Path, *, dtype: str | None = None)
         model = model.merge_and_unload()
     model.save_pretrained(directory, safe_serialization=True)
     policy.processor.save_pretrained(directory)
+    if policy.operating_point:
+        (directory / OPERATING_POINT).write_text(json.dumps(policy.operating_point, indent=2) + "\n", encoding="utf-8")
     return directory

@@ -189,9 +189,9 @@ def _load_base(base: str, name: str, device: str, dtype: torch.dtype, attention:
         raise LriadError(f"policy {name!r}: no *.safetensors in {base}; only safetensors are loaded, convert it first")
     settings: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "trust_remote_code": False}
     try:
-        _import_eyes(base)
         if not Path(base).is_dir() and _is_hub_adapter(base):
             raise LriadError(f"policy {name!r}: is an adapter on the hub; download it and give its folder")
+        _import_eyes(base)
         processor = AutoProcessor.from_pretrained(base, trust_remote_code=False)
         model = _with_attention(AutoModelForImageTextToText, base, attention, dtype, settings)
         model.to(device)
@@ -210,8 +210,8 @@ def _import_eyes(base: str) -> None:
 
     from lriad.policy.architecture import EYES
 
-    vision = PreTrainedConfig.get_config_dict(base)[0].get("vision_config") or {}
-    if vision.get("architecture") == EYES:
+    vision = PreTrainedConfig.get_config_dict(base)[0].get("vision_config")
+    if isinstance(vision, dict) and vision.get("architecture") == EYES:
         import lriad.policy.eyes  # noqa: F401
 
 

@@ -37,6 +37,6 @@ def further_indices(first: AbstractSet[int], total: int, rounds: int, seed: int,
     """
     if rounds == 1:
         return []
-    # Enough without the first ones, and none twice.
+    # Enough without the first ones. Balanced classes list an image of the rarer one several times: it may come again.
     drawn = random.Random(f"{seed} {step}").sample(range(total), min(total, rounds * len(first)))
     return [index for index in drawn if index not in first]

@@ -153,6 +153,8 @@ def _fit(
     )
     if saved and saved["policy_sha256"] != policy.policy_sha256:
         raise LriadError(f"{run}: the weights of {recipe.policy!r} have changed since; give another output=FOLDER")
+    if saved and recipe.reward == "focal" and "focal_mean" not in saved:
+        raise LriadError(f"{run}: was begun by an earlier version that weighted otherwise; give another output=FOLDER")
     before = vision_fingerprint(policy.base)
     # Read by Transformers' callback; every run has its own folder, also where one process trains several.
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(run / "tensorboard")
@@ -191,7 +193,8 @@ def _fit(
     state.trainer = validate.trainer = trainer
     if saved:
         trainer.class_factor.load_state_dict(saved["class_factor"])
-        trainer.focal_mean.load_state_dict(saved["focal_mean"])
+        if "focal_mean" in saved:
+            trainer.focal_mean.load_state_dict(saved["focal_mean"])
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
 
     # Under ZeRO-3 each process holds a shard; `check_adapter` has seen that none of it is trained.

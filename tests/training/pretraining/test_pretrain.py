@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lriad import LriadError
+from lriad import Inspector, LriadError
 from lriad.data.synthetic import FAMILIES
 from lriad.policy import load_policy
 from lriad.training.pretraining import PretrainConfig, drawings, loop, pretrain, text
@@ -21,7 +21,7 @@ CONFIG = PretrainConfig(
     images=6,
     eyes=Schedule(steps=4, batch_size=4, learning_rate=1e-3, warmup_steps=1),
     text=Schedule(steps=4, batch_size=4, learning_rate=1e-3, warmup_steps=1),
-    grpo_steps=1,
+    grpo_steps=2,
     grpo_categories=KEPT,
     validation_categories=WATCHED,
 )
@@ -60,6 +60,7 @@ def test_only_the_language_model_differs_after_grpo(finished):
     )
     assert before.keys() == after.keys()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
     assert all(".q_proj." in name or ".v_proj." in name for name in changed)
 
 
@@ -122,28 +123,65 @@ def test_stopped_and_resumed_is_unbroken(finished, few_categories, tmp_path, mon
     output, model = finished
     again = tmp_path / "run"
     shutil.copytree(output / "drawings", again / "drawings")
-    validate, calls = module.teach_text, []
+    save, saved = torch.save, []
+
+    def stop_before_the_last(*args):
+        saved.append(1)
+        # Each stage saves twice; the second time it is stopped before it has.
+        if len(saved) in (2, 5):
+            raise KeyboardInterrupt
+        save(*args)
+
+    monkeypatch.setattr(loop.torch, "save", stop_before_the_last)
     for stage in ("eyes", "text"):
-        original = loop.torch.save
-
-        def stop_after_the_first(*args, original=original, **kwargs):
-            original(*args, **kwargs)
-            calls.append(1)
-            if len(calls) in (2, 4):
-                raise KeyboardInterrupt
-
-        monkeypatch.setattr(loop.torch, "save", stop_after_the_first)
         with pytest.raises(KeyboardInterrupt):
             pretrain(again, CONFIG, progress=False)
-        monkeypatch.setattr(loop.torch, "save", original)
-        assert (again / stage / "metrics.jsonl").exists()
-    assert validate is module.teach_text
+        assert torch.load(again / stage / "checkpoint.pt", weights_only=True)["step"] == 2
+    monkeypatch.setattr(loop.torch, "save", save)
     resumed = pretrain(again, CONFIG, progress=False)
     for folder in ("supervised", "model"):
         name = f"{folder}/model.safetensors"
         assert (again / name).read_bytes() == (output / name).read_bytes()
     assert (again / "eyes" / "metrics.jsonl").read_text() == (output / "eyes" / "metrics.jsonl").read_text()
     assert resumed.name == model.name
+
+
+def test_it_decides_by_the_operating_point_of_the_watched_categories(finished, tmp_path):
+    _, model = finished
+    point = load_policy(str(model), device="cpu").operating_point
+    assert point.keys() == {"reason", "fast"}
+    image = Image.fromarray(np.full((64, 64, 3), 128, dtype=np.uint8))
+    verdict = Inspector(str(model), mode="fast").inspect(image, "keypad")
+    assert verdict.threshold == point["fast"]
+    assert verdict.decision == ("defect" if verdict.p_defect >= point["fast"] else "normal")
+    assert Inspector(str(model), mode="fast", threshold=0.0).inspect(image, "keypad").decision == "defect"
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ([1e-10, 1e-8, 3e-7, 1e-5], (1e-8 + 3e-7) / 2),
+        ([0.2, 0.4, 0.6, 0.8], 0.5),
+        ([0.1, 1 - 1e-9, 1.0, 1.0], 1 - 5e-10),
+    ],
+)
+def test_the_threshold_parts_what_can_be_parted(scores, expected):
+    truth = np.array([False, False, True, True])
+    threshold = module.best_threshold(truth, np.array(scores))
+    assert threshold == pytest.approx(expected, rel=1e-6)
+    assert ((np.array(scores) >= threshold) == truth).all()
+
+
+def test_the_threshold_is_that_of_the_best_balanced_accuracy():
+    rng = np.random.default_rng(0)
+    truth = rng.random(200) < 0.2
+    score = rng.random(200) + 0.6 * truth
+
+    def balanced(threshold):
+        said = score >= threshold
+        return said[truth].mean() + (~said[~truth]).mean()
+
+    assert balanced(module.best_threshold(truth, score)) == max(balanced(value) for value in score)
 
 
 def test_other_settings_need_another_folder(finished):

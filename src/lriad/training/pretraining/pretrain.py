@@ -92,11 +92,17 @@ def pretrain(output: str | Path, config: PretrainConfig | None = None, *, progre
 
 def _claim(output: Path, config: PretrainConfig) -> None:
     """Refuse to mix two runs in one folder."""
+    from lriad.data.synthetic import FAMILIES
+    from lriad.data.synthetic.dataset import VERSION
+    from lriad.data.synthetic.narration import KINDS
+
     settings = output / "config.json"
-    text = json.dumps(asdict(config), indent=2)
-    if settings.exists() and settings.read_text() != text:
+    drawn = {"drawings": VERSION, "categories": {name: c.kinds for name, c in FAMILIES[FAMILY].categories.items()}}
+    text = json.dumps(asdict(config) | drawn | {"kinds": KINDS}, indent=2)
+    if not settings.exists():
+        write_whole(settings, text)
+    elif settings.read_text() != text:
         raise LriadError(f"{output}: holds a run with other settings (see {settings}); give another --output")
-    settings.write_text(text)
 
 
 def supervised_categories(config: PretrainConfig) -> list[str]:
@@ -131,6 +137,13 @@ def _teach(output: Path, config: PretrainConfig, folder: Path, progress: bool) -
     processor = architecture.build_processor(tokenizer)
     teach_text(model, processor, lessons, handed_on, train, validation, config.text, output / "text", **settings)
     _save(model.half(), processor, folder)
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a file, whole or not at all."""
+    partial = file.with_name(file.name + ".part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(file)
 
 
 def _save(model: Any, processor: Any, folder: Path) -> None:
@@ -186,14 +199,17 @@ def _choose_operating_point(output: Path, config: PretrainConfig, model: Path) -
         outcomes = evaluation.outcomes
         assert outcomes.score_N is not None
         point[mode] = best_threshold(outcomes.truth_N == 1, outcomes.score_N)
-    (model / OPERATING_POINT).write_text(json.dumps(point, indent=2) + "\n")
+    write_whole(model / OPERATING_POINT, json.dumps(point, indent=2) + "\n")
 
 
 def best_threshold(truth_N: NDArray[np.bool_], score_N: NDArray[np.floating]) -> float:
-    """The threshold of the highest balanced accuracy, in the middle between the scores around it."""
+    """The threshold of the highest balanced accuracy, amid the scores around it where there is room."""
     from sklearn.metrics import roc_curve
 
-    false_positive_rate, recall, thresholds = roc_curve(truth_N, score_N)
+    # With intermediate: a best one between two others on a straight line would be left out.
+    false_positive_rate, recall, thresholds = roc_curve(truth_N, score_N, drop_intermediate=False)
     best = int((recall - false_positive_rate)[1:].argmax()) + 1  # The first threshold lies above all scores.
-    below = score_N[score_N < thresholds[best]].max(initial=0.0)
-    return round(float(thresholds[best] + below) / 2, 6)
+    lowest = float(thresholds[best])
+    below = float(score_N[score_N < lowest].max(initial=0.0))
+    middle = (lowest + below) / 2
+    return middle if below < middle <= lowest else lowest
