@@ -4,6 +4,7 @@ import pytest
 import timm
 import torch
 
+from lriad.data.place import PLACES
 from lriad.policy.eyes import Eyes, _likeness
 
 
@@ -25,7 +26,7 @@ def pictures():
 def test_timm_knows_it_by_name():
     tower = timm.create_model("lriad_eyes", kinds=5, grid=3, num_classes=0)
     assert isinstance(tower, Eyes)
-    assert tower.num_features == 192 + 5 + 2
+    assert tower.num_features == 192 + 1 + 5 + 9 + 5 + 1
 
 
 @torch.inference_mode()
@@ -46,7 +47,22 @@ def test_the_logits_stand_behind_the_tokens_of_their_place(eyes, pictures):
     assert torch.equal(place[:192], tokens[0, 3 * row + column])
     assert place[192] == here[0, 3 * row + column] / 4
     assert torch.equal(place[193:196], kind[0, 3 * row + column] / 4)
-    assert place[196] == somewhere[0] / 4
+
+
+def test_the_summary_says_where_the_strongest_token_is_and_of_which_kind():
+    eyes = Eyes(kinds=4, grid=10)
+    here = torch.zeros(1, 100)
+    here[0, 7 * 10 + 1] = 30.0
+    kind = torch.zeros(1, 100, 4)
+    kind[0, 71, 2] = 8.0
+    summary = eyes.hand_on(torch.zeros(1, 100, 192), here, kind, torch.tensor([4.0]))[0, -14:]
+    assert (summary == summary[:, :1, :1]).all()
+    fields, kinds, somewhere = summary[:, 0, 0].split([9, 4, 1])
+    # Row 7 of ten lies wholly in the lowest third, column 1 in the left one.
+    assert PLACES[int(fields.argmax())] == "lower left"
+    assert fields.sum() == pytest.approx(1, abs=1e-5)
+    assert kinds.tolist() == pytest.approx([0, 0, 2, 0], abs=1e-4)
+    assert somewhere.item() == 1.0
 
 
 def test_the_odd_place_of_a_regular_picture_is_least_like_the_rest():

@@ -24,6 +24,8 @@ _CHANNELS = (24, 40, 112, 320)
 """Of the backbone at strides 4, 8, 16 and 32."""
 _POOLED = (3 * _CHANNELS[0], 3 * _CHANNELS[1], _CHANNELS[2])
 FINE_CHANNELS, COARSE_CHANNELS = sum(_POOLED), _CHANNELS[3]
+_FIELDS = 3
+"""Fields a side of a picture, as `lriad.data.place` names them."""
 _SOFTNESS = (40.0, 15.0, 5.0)
 """Inverse temperatures of the smooth maxima of a place's similarities: the higher, the fewer other places count."""
 
@@ -56,8 +58,9 @@ class Eyes(nn.Module):
         layers: Transformer layers.
 
     Attributes:
-        num_features: Channels of a token that it hands on: its own, then the logits of 'defect here', of each kind of
-            defect, and of 'defect somewhere', a quarter of each.
+        num_features: Channels of a token that it hands on: its own; the logits of 'defect here' and of each kind of
+            defect; then what is the same in all tokens: in which of nine fields of the picture the defect is, of which
+            kind, and whether there is one. Logits are quartered.
     """
 
     fine_mean: Tensor
@@ -68,7 +71,7 @@ class Eyes(nn.Module):
     def __init__(self, kinds: int, grid: int = GRID, width: int = 192, layers: int = 3) -> None:
         super().__init__()
         self.grid = grid
-        self.num_features = width + kinds + 2
+        self.num_features = width + 1 + kinds + _FIELDS**2 + kinds + 1
         self.backbone = timm.create_model(
             "tf_efficientnet_lite0", features_only=True, out_indices=(1, 2, 3, 4), pretrained=False
         )
@@ -128,9 +131,17 @@ class Eyes(nn.Module):
         return tokens_NTW, here_NT, self.kind(tokens_NTW), self.somewhere(whole_N1W).flatten()
 
     def hand_on(self, tokens_NTW: Tensor, here_NT: Tensor, kind_NTK: Tensor, somewhere_N: Tensor) -> Tensor:
-        """What `look` returned, as one map of shape (N, num_features, G, G)."""
-        everywhere_NT1 = somewhere_N[:, None, None].expand(-1, self.grid**2, 1)
-        map_NTC = torch.cat([tokens_NTW, here_NT[..., None] / 4, kind_NTK / 4, everywhere_NT1 / 4], 2)
+        """What `look` returned and its summary, as one map of shape (N, num_features, G, G).
+
+        The summary stands in every token: a small language model hardly learns to read off a hundred tokens which one
+        is strongest, and where it stands.
+        """
+        weight_NT = here_NT.softmax(1)
+        field_NF = weight_NT @ _fields(self.grid, here_NT.device).to(here_NT.dtype)
+        kind_NK = (weight_NT[:, None] @ kind_NTK).squeeze(1)
+        summary_NC = torch.cat([field_NF, kind_NK / 4, somewhere_N[:, None] / 4], 1)
+        everywhere_NTC = summary_NC[:, None].expand(-1, self.grid**2, -1)
+        map_NTC = torch.cat([tokens_NTW, here_NT[..., None] / 4, kind_NTK / 4, everywhere_NTC], 2)
         return map_NTC.transpose(1, 2).unflatten(2, (self.grid, self.grid))
 
     def forward_features(self, pixels: Tensor) -> Tensor:
@@ -183,6 +194,16 @@ def _likeness(features: Tensor) -> Tensor:
     alike = torch.stack([similar.amax(-1), *smooth], 1)
     relative = (alike - alike.mean(2, keepdim=True)) / (alike.std(2, keepdim=True) + 0.02)
     return torch.cat([alike, relative], 1).unflatten(2, (size, size))
+
+
+@lru_cache
+def _fields(grid: int, device: torch.device) -> Tensor:
+    """How much of each of the grid's G G cells lies in each of nine fields of the picture, (G G, 9)."""
+    edges, sides = torch.arange(grid + 1) / grid, torch.arange(_FIELDS + 1) / _FIELDS
+    low = torch.maximum(edges[:-1, None], sides[:-1])
+    high = torch.minimum(edges[1:, None], sides[1:])
+    share = (high - low).clamp(min=0) * grid
+    return torch.kron(share, share).to(device)
 
 
 @lru_cache

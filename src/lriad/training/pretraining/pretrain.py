@@ -23,11 +23,11 @@ from lriad.policy.loading import OPERATING_POINT
 from lriad.training.pretraining.drawings import FAMILY, Drawings, defective_cells, draw, measure_channels, sense
 from lriad.training.pretraining.eyes import see, teach_eyes
 from lriad.training.pretraining.loop import Schedule
-from lriad.training.pretraining.text import corpus, lessons_from, teach_text
+from lriad.training.pretraining.text import Lesson, corpus, lessons_from, teach_text
 from lriad.verdict import Mode
 
 _EYES = Schedule(steps=600, batch_size=64, learning_rate=1e-3, warmup_steps=100)
-_TEXT = Schedule(steps=700, batch_size=32, learning_rate=1.5e-3)
+_TEXT = Schedule(steps=500, batch_size=32, learning_rate=1.5e-3)
 _MEASURED = 5000
 """Drawings that the spread of the eyes' channels is measured on, every eighteenth of them."""
 _WATCHED = 80
@@ -129,9 +129,13 @@ def _teach(output: Path, config: PretrainConfig, folder: Path, progress: bool) -
 
     eyes.half().float()  # As they will be stored: the words must fit what the finished tower hands on.
     tokens, here, kind, somewhere = see(eyes, drawings, np.arange(len(rows)))
-    lessons = lessons_from(rows, here, kind, somewhere, config.doubtful_share)
+    lessons = [Lesson(row) for row in rows]
+    for part in (train, validation):
+        of_part = lessons_from([rows[i] for i in part], here[part], kind[part], somewhere[part], config.doubtful_share)
+        for index, lesson in zip(part, of_part, strict=True):
+            lessons[index] = lesson
     handed_on = eyes.hand_on(tokens, here, kind, somewhere).flatten(2).transpose(1, 2).half()
-    tokenizer = architecture.build_tokenizer(corpus(lessons))
+    tokenizer = architecture.build_tokenizer(corpus([lessons[i] for i in train]))
     torch.manual_seed(config.seed)
     model = architecture.build_model(tokenizer, eyes)
     processor = architecture.build_processor(tokenizer)
