@@ -59,8 +59,8 @@ class Eyes(nn.Module):
 
     Attributes:
         num_features: Channels of a token that it hands on: its own; the logits of 'defect here' and of each kind of
-            defect; then what is the same in all tokens: in which of nine fields of the picture the defect is, of which
-            kind, and whether there is one. Logits are quartered.
+            defect; then what is the same in all tokens: in which of nine fields of the picture the defect is and of
+            which kind (probabilities times four), and whether there is one. Logits are quartered.
     """
 
     fine_mean: Tensor
@@ -139,7 +139,8 @@ class Eyes(nn.Module):
         weight_NT = here_NT.softmax(1)
         field_NF = weight_NT @ _fields(self.grid, here_NT.device).to(here_NT.dtype)
         kind_NK = (weight_NT[:, None] @ kind_NTK).squeeze(1)
-        summary_NC = torch.cat([field_NF, kind_NK / 4, somewhere_N[:, None] / 4], 1)
+        # Probabilities are as large as tokens are, which are normalised, times four.
+        summary_NC = torch.cat([4 * field_NF, 4 * kind_NK.softmax(1), somewhere_N[:, None] / 4], 1)
         everywhere_NTC = summary_NC[:, None].expand(-1, self.grid**2, -1)
         map_NTC = torch.cat([tokens_NTW, here_NT[..., None] / 4, kind_NTK / 4, everywhere_NTC], 2)
         return map_NTC.transpose(1, 2).unflatten(2, (self.grid, self.grid))

@@ -119,6 +119,15 @@ def test_doubt_is_shared_by_both_labels_and_names_what_is_true():
     assert said.endswith("<answer>B</answer>")
 
 
+def test_words_that_tell_weigh_more():
+    text_ = "<think>Looking at the gear. The edge has a rough gap at the lower left: a chip.</think> <answer>A</answer>"
+    offsets = [(i, i + 4) for i in range(0, len(text_), 4)]
+    telling = text._overlapping(text_, ("gear", "rough gap", "chip", "lower left"), offsets)
+    marked = "".join(text_[start:end] for (start, end), value in zip(offsets, telling, strict=True) if value)
+    assert all(word in marked for word in ("gear", "rough gap", "lower left", "chip"))
+    assert "answer" not in marked
+
+
 def test_stopped_and_resumed_is_unbroken(finished, few_categories, tmp_path, monkeypatch):
     output, model = finished
     again = tmp_path / "run"

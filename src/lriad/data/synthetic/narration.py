@@ -148,6 +148,14 @@ def narrate(object_name: str, defect_type: str | None, place: str | None, seed: 
     return f"{opening} {finding}"
 
 
+def telling_phrases(defect_type: str | None) -> tuple[str, ...]:
+    """The phrases that tell one kind of defect from another: its evidence, and its name without the article."""
+    if defect_type is None:
+        return ()
+    _, evidence, _, defect = _EVIDENCE.get(defect_type, _OTHER)
+    return (*evidence, defect.removeprefix("an ").removeprefix("a "))
+
+
 def describe(item: Rendering | Mapping[str, Any]) -> str:
     """The chain of thought for a rendering, or for a row of `samples.jsonl`."""
     if not isinstance(item, Mapping):

@@ -27,7 +27,7 @@ from lriad.training.pretraining.text import Lesson, corpus, lessons_from, teach_
 from lriad.verdict import Mode
 
 _EYES = Schedule(steps=600, batch_size=64, learning_rate=1e-3, warmup_steps=100)
-_TEXT = Schedule(steps=500, batch_size=32, learning_rate=1.5e-3)
+_TEXT = Schedule(steps=600, batch_size=32, learning_rate=1.5e-3)
 _MEASURED = 5000
 """Drawings that the spread of the eyes' channels is measured on, every eighteenth of them."""
 _WATCHED = 80

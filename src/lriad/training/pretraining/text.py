@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lriad.data.place import PLACES
-from lriad.data.synthetic.narration import KINDS, narrate
+from lriad.data.synthetic.narration import KINDS, narrate, telling_phrases
 from lriad.policy import architecture
 from lriad.policy.answer import FAST_PREFIX
 from lriad.policy.eyes import GRID
@@ -42,8 +43,11 @@ _FAST_SHARE = 0.4
 """Share of the examples that answer without reasoning."""
 _NAME_SHARE = 0.6
 """Share of the examples whose object goes by another name: the verdict must not hang on it."""
-_IMAGE_WEIGHT = 0.5
-"""Weight of the loss of 'defect' at the end of the prompt, through a head that is dropped afterwards."""
+_HEAD_WEIGHT = 0.5
+"""Weight of each loss at the end of the prompt: 'defect', its place and its kind, through a head that is dropped. What
+is gathered there stands where the completion can read it."""
+_TELLING = 4.0
+"""Weight of the words that tell object, place, evidence and kind; the rest of a completion is soon learned."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,22 @@ class Lesson:
     row: dict[str, Any]
     suspicion: tuple[str, str] | None = None
 
+    @property
+    def kind(self) -> str | None:
+        """The kind of defect that is named."""
+        return self.suspicion[0] if self.suspicion else self.row["defect_type"]
+
+    @property
+    def place(self) -> str | None:
+        """The place that is named."""
+        return self.suspicion[1] if self.suspicion else self.row["place"]
+
     def completion(self, name: str, rng: np.random.Generator, *, fast: bool) -> str:
         """A completion for it, in which the object is called `name`."""
         if fast:
             return f"{FAST_PREFIX}<answer>{ANSWERS[self.row['label']]}</answer>"
-        kind, place = self.suspicion or (self.row["defect_type"], self.row["place"])
-        reasoning = narrate(name, kind, place, int(rng.integers(1 << 31)), doubtful=self.suspicion is not None)
+        seed = int(rng.integers(1 << 31))
+        reasoning = narrate(name, self.kind, self.place, seed, doubtful=self.suspicion is not None)
         return build_completion(reasoning, self.row["label"])
 
 
@@ -128,30 +142,55 @@ def _name(row: dict[str, Any], rng: np.random.Generator) -> str:
 class _Batch:
     ids: torch.Tensor  # (N, L), padded on the right: a causal model never looks there
     labels: torch.Tensor  # (N, L), -100 outside the completion
+    weights: torch.Tensor  # (N, L), of the labels
     prompt_end: torch.Tensor  # (N,), index of the prompt's last token
     is_defect: torch.Tensor  # (N,), float
+    place: torch.Tensor  # (N,), index into PLACES, -100 where none is named
+    kind: torch.Tensor  # (N,), index into KINDS, -100 where none is named
 
 
 def _collate(processor: Any, lessons: Sequence[Lesson], rng: np.random.Generator) -> _Batch:
     tokenizer, image = processor.tokenizer, processor.image_token
-    sequences, starts = [], []
+    sequences, starts, tellings = [], [], []
     for lesson in lessons:
         name = _name(lesson.row, rng)
         prompt = processor.apply_chat_template(build_messages(name), add_generation_prompt=True, tokenize=False)
         prompt = prompt.replace(image, image * architecture.IMAGE_TOKENS)
         completion = lesson.completion(name, rng, fast=rng.random() < _FAST_SHARE)
         prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-        completion_ids = tokenizer(completion, add_special_tokens=False)["input_ids"]
-        sequences.append(prompt_ids + completion_ids + [tokenizer.eos_token_id])
+        encoded = tokenizer(completion, add_special_tokens=False, return_offsets_mapping=True)
+        phrases = (name, *telling_phrases(lesson.kind), *([lesson.place] if lesson.place else []))
+        sequences.append(prompt_ids + encoded["input_ids"] + [tokenizer.eos_token_id])
         starts.append(len(prompt_ids))
+        tellings.append(_overlapping(completion, phrases, encoded["offset_mapping"]))
     width = max(map(len, sequences))
     ids = torch.full((len(lessons), width), tokenizer.pad_token_id)
     labels = torch.full((len(lessons), width), -100)
-    for i, (sequence, start) in enumerate(zip(sequences, starts, strict=True)):
+    weights = torch.ones(len(lessons), width)
+    for i, (sequence, start, telling) in enumerate(zip(sequences, starts, tellings, strict=True)):
         ids[i, : len(sequence)] = torch.tensor(sequence)
         labels[i, start : len(sequence)] = ids[i, start : len(sequence)]
-    is_defect = torch.tensor([float(lesson.row["label"] == "defect") for lesson in lessons])
-    return _Batch(ids, labels, torch.tensor(starts) - 1, is_defect)
+        weights[i, start : start + len(telling)] += (_TELLING - 1) * torch.tensor(telling)
+    return _Batch(
+        ids,
+        labels,
+        weights,
+        torch.tensor(starts) - 1,
+        torch.tensor([float(lesson.row["label"] == "defect") for lesson in lessons]),
+        torch.tensor([PLACES.index(lesson.place) if lesson.place else -100 for lesson in lessons]),
+        torch.tensor([KINDS.index(lesson.kind) if lesson.kind else -100 for lesson in lessons]),
+    )
+
+
+def _where_named(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy over what is named; 0 where nothing is."""
+    return F.cross_entropy(logits, classes, reduction="sum") / max(1, int((classes >= 0).sum()))
+
+
+def _overlapping(text: str, phrases: Sequence[str], offsets: Sequence[tuple[int, int]]) -> list[float]:
+    """1 for each token, of which `offsets` has the ends in the text, that is part of one of the phrases, else 0."""
+    found = [match.span() for phrase in phrases for match in re.finditer(re.escape(phrase), text)]
+    return [float(any(low < end and start < high for low, high in found)) for start, end in offsets]
 
 
 def teach_text(
@@ -181,7 +220,7 @@ def teach_text(
         progress: Show a progress bar.
     """
     width = model.config.text_config.hidden_size
-    head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1))
+    head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1 + len(PLACES) + len(KINDS)))
     core = model.model
 
     def losses(chosen: NDArray[np.intp], rng: np.random.Generator) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
@@ -191,10 +230,18 @@ def teach_text(
         embeddings = embeddings.masked_scatter((batch.ids == model.config.image_token_id)[..., None], projected)
         hidden = core.language_model(inputs_embeds=embeddings, use_cache=False).last_hidden_state
         scored = batch.labels[:, 1:] != -100
-        text = F.cross_entropy(model.lm_head(hidden[:, :-1][scored]), batch.labels[:, 1:][scored])
-        logits = head(hidden[torch.arange(len(hidden)), batch.prompt_end]).squeeze(-1)
-        image = F.binary_cross_entropy_with_logits(logits, batch.is_defect)
-        return {"text": text, "image": image, "loss": text + _IMAGE_WEIGHT * image}, logits
+        text = F.cross_entropy(model.lm_head(hidden[:, :-1][scored]), batch.labels[:, 1:][scored], reduction="none")
+        weights = batch.weights[:, 1:][scored]
+        ends = head(hidden[torch.arange(len(hidden)), batch.prompt_end])
+        image, place, kind = ends.split([1, len(PLACES), len(KINDS)], 1)
+        parts = {
+            "text": (text * weights).sum() / weights.sum(),
+            "image": F.binary_cross_entropy_with_logits(image.squeeze(1), batch.is_defect),
+            "place": _where_named(place, batch.place),
+            "kind": _where_named(kind, batch.kind),
+        }
+        loss = parts["text"] + _HEAD_WEIGHT * (parts["image"] + parts["place"] + parts["kind"])
+        return parts | {"loss": loss}, image.squeeze(1)
 
     def losses_of(rng: np.random.Generator) -> dict[str, torch.Tensor]:
         return losses(np.sort(rng.choice(train, schedule.batch_size, replace=False)), rng)[0]
