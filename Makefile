@@ -27,9 +27,11 @@ test: setup ## Run the tests
 	$(BIN)/python -m pytest
 
 results: setup ## Measure everything in docs/results (a day; goes on where it was stopped; real images: LRIAD_REAL_DATA)
+	$(BIN)/lriad pretrain --output runs/pretrain
+	$(BIN)/python experiments/eyes.py --run runs/pretrain
 	$(BIN)/python experiments/policy.py
 	$(BIN)/python experiments/evidence.py --jobs 2
-	@[ -z "$$LRIAD_REAL_DATA" ] || $(BIN)/python experiments/practitioner.py
+	@[ -z "$$LRIAD_REAL_DATA" ] || $(BIN)/python experiments/practitioner.py --draws 3
 
 lint: setup ## Check style, format and types
 	$(BIN)/ruff check .

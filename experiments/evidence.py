@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from _runs import (
     ABLATION_WAY,
     ABLATIONS,
+    HALVES,
     METHODS,
     RECIPE,
     WAYS,
@@ -41,6 +42,7 @@ from _runs import (
     policy_sha256,
     write_whole,
 )
+from supervised import assemble
 
 from lriad.errors import LriadError
 from lriad.evaluation.tables import COLUMNS, NO_VALUE, TextTable, percent
@@ -54,7 +56,7 @@ SHOWN = (*DIFFERENCES, "accuracy", "f1_macro", "unparsable_rate", "place_right",
 WITH_INTERVAL = ("balanced_accuracy", "recall_at_fpr_5")
 """Metrics whose means are given with their interval, and drawn."""
 HEADINGS = {**COLUMNS, "place_right": "place named", "kind_right": "kind named"}
-BOTH = "both ways"
+BOTH = "all ways"
 
 Records = Mapping[str, Mapping[str, Any]]
 """Finished runs by their keys, as `metrics.json` holds them."""
@@ -172,7 +174,7 @@ def rare_groups(runs: Sequence[Run]) -> dict[str, dict[str, str]]:
 
 def comparisons(runs: Sequence[Run]) -> list[tuple[str, str, dict[str, tuple[str, ...]]]]:
     """What is compared with what, over which ways."""
-    over = {way: (way,) for way in WAYS} | {BOTH: tuple(WAYS)}
+    over = {way: (way,) for way in WAYS} | {"both halves": HALVES, BOTH: tuple(WAYS)}
     one = {ABLATION_WAY: (ABLATION_WAY,)}
     rare = [
         (group[a], group.get(b, b), one)
@@ -324,7 +326,7 @@ def draw(summary: Mapping[str, Any], file: Path) -> None:
                 figures = summary["methods"].get(way, {}).get(name, {}).get(metric)
                 if figures is None:
                     continue
-                x, mean, colour = place + 0.24 * (number - 0.5), 100 * figures["mean"], f"C{number}"
+                x, mean, colour = place + 0.2 * (number - (len(WAYS) - 1) / 2), 100 * figures["mean"], f"C{number}"
                 values = [100 * value for value in figures["values"]]
                 axes.plot([x + 0.07] * len(values), values, "o", color=colour, alpha=0.45, markersize=4)
                 low, high = figures["interval"] or (figures["mean"], figures["mean"])
@@ -410,13 +412,16 @@ def main(arguments: Sequence[str] | None = None, scale: Scale | None = None) -> 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("runs/evidence"), help="data and run folders")
     parser.add_argument("--results", type=Path, default=RESULTS, help="gets evidence.json, evidence.md, evidence.png")
-    parser.add_argument("--policy", default="embedded", help="where all runs start: a model's folder")
+    parser.add_argument(
+        "--policy", help="where all runs start: a model's folder; default: the embedded policy before GRPO"
+    )
     parser.add_argument("--seeds", type=int, default=3, help="of the three methods; ablations have two at most")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="runs of these names; * for anything")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time; above 1, of one thread each")
     parser.add_argument("--table", action="store_true", help="run nothing: write the tables of what is done")
     parser.add_argument("--one", metavar="KEY", help="do one run, here, and write no tables")
     options = parser.parse_args(arguments)
+    options.policy = options.policy or str(assemble(options.output / "supervised"))
     runs = plan(policy_sha256(options.policy), options.seeds, scale)
     if options.one:
         execute(next(run for run in runs if run.key == options.one), options.output, options.policy)
