@@ -40,7 +40,7 @@ small soft solar square steel striped thick thin threaded white wooden woven yel
 """.split()
 
 _FAST_SHARE = 0.4
-"""Share of the examples that answer without reasoning."""
+"""Share of the examples that answer without reasoning, as `fast` mode makes them."""
 _NAME_SHARE = 0.6
 """Share of the examples whose object goes by another name: the verdict must not hang on it."""
 _HEAD_WEIGHT = 0.5
@@ -141,7 +141,7 @@ def _name(row: dict[str, Any], rng: np.random.Generator) -> str:
 @dataclass
 class _Batch:
     ids: torch.Tensor  # (N, L), padded on the right: a causal model never looks there
-    labels: torch.Tensor  # (N, L), -100 outside the completion
+    labels: torch.Tensor  # (N, L), -100 outside what is learned of the completion
     weights: torch.Tensor  # (N, L), of the labels
     prompt_end: torch.Tensor  # (N,), index of the prompt's last token
     is_defect: torch.Tensor  # (N,), float
@@ -151,25 +151,29 @@ class _Batch:
 
 def _collate(processor: Any, lessons: Sequence[Lesson], rng: np.random.Generator) -> _Batch:
     tokenizer, image = processor.tokenizer, processor.image_token
-    sequences, starts, tellings = [], [], []
+    sequences, starts, tellings, skipped = [], [], [], []
     for lesson in lessons:
         name = _name(lesson.row, rng)
         prompt = processor.apply_chat_template(build_messages(name), add_generation_prompt=True, tokenize=False)
         prompt = prompt.replace(image, image * architecture.IMAGE_TOKENS)
-        completion = lesson.completion(name, rng, fast=rng.random() < _FAST_SHARE)
+        fast = rng.random() < _FAST_SHARE
+        completion = lesson.completion(name, rng, fast=fast)
         prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
         encoded = tokenizer(completion, add_special_tokens=False, return_offsets_mapping=True)
         phrases = (name, *telling_phrases(lesson.kind), *([lesson.place] if lesson.place else []))
         sequences.append(prompt_ids + encoded["input_ids"] + [tokenizer.eos_token_id])
         starts.append(len(prompt_ids))
         tellings.append(_overlapping(completion, phrases, encoded["offset_mapping"]))
+        # Where there is no reasoning only the answer is learned: left to itself, the policy must not choose to skip it.
+        asked_for = completion.index("<answer>") + len("<answer>") if fast else 0
+        skipped.append(sum(end <= asked_for for _, end in encoded["offset_mapping"]))
     width = max(map(len, sequences))
     ids = torch.full((len(lessons), width), tokenizer.pad_token_id)
     labels = torch.full((len(lessons), width), -100)
     weights = torch.ones(len(lessons), width)
-    for i, (sequence, start, telling) in enumerate(zip(sequences, starts, tellings, strict=True)):
+    for i, (sequence, start, telling, skip) in enumerate(zip(sequences, starts, tellings, skipped, strict=True)):
         ids[i, : len(sequence)] = torch.tensor(sequence)
-        labels[i, start : len(sequence)] = ids[i, start : len(sequence)]
+        labels[i, start + skip : len(sequence)] = ids[i, start + skip : len(sequence)]
         weights[i, start : start + len(telling)] += (_TELLING - 1) * torch.tensor(telling)
     return _Batch(
         ids,
