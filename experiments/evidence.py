@@ -408,6 +408,11 @@ def line_of(run: Run, record: Mapping[str, Any]) -> str:
     return f"{run}: {sum(record['seconds'].values()):.0f} s ({record['seconds']}); {numbers}"
 
 
+def matches(way: str, patterns: Sequence[str]) -> bool:
+    """Whether a way is one of those that are asked for; any is where none are."""
+    return not patterns or any(fnmatch.fnmatch(way, pattern) for pattern in patterns)
+
+
 def main(arguments: Sequence[str] | None = None, scale: Scale | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("runs/evidence"), help="data and run folders")
@@ -417,6 +422,7 @@ def main(arguments: Sequence[str] | None = None, scale: Scale | None = None) -> 
     )
     parser.add_argument("--seeds", type=int, default=3, help="of the three methods; ablations have two at most")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="runs of these names; * for anything")
+    parser.add_argument("--ways", nargs="+", default=[], metavar="WAY", help="only these ways; * for anything")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time; above 1, of one thread each")
     parser.add_argument("--table", action="store_true", help="run nothing: write the tables of what is done")
     parser.add_argument("--one", metavar="KEY", help="do one run, here, and write no tables")
@@ -426,7 +432,7 @@ def main(arguments: Sequence[str] | None = None, scale: Scale | None = None) -> 
     if options.one:
         execute(next(run for run in runs if run.key == options.one), options.output, options.policy)
         return 0
-    todo = chosen(runs, options.only)
+    todo = [run for run in chosen(runs, options.only) if matches(run.way, options.ways)]
     stored = stored_records(options.results)
     records = done_records(runs, options.output, stored)
     todo = [] if options.table else [run for run in todo if run.key not in records]

@@ -29,7 +29,7 @@ FAMILIES = ("objects", "textures")
 IMAGES, SEED = 60, 11
 """Images a category of the procedural test, half of them defective, and its seed."""
 REAL = ("aws_lookout", "bsdata", "deeppcb", "elpv", "magnetic_tile", "mvtec_ad_part")
-TOKENS = 64
+TOKENS = 80
 
 
 def procedural(output: Path) -> str:

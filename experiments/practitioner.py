@@ -52,7 +52,7 @@ SIZES = (20, 50, 100)
 TEST_IMAGES = 100
 """Most images of a class that are tested on."""
 STEPS = 40
-NEW_TOKENS = 64
+NEW_TOKENS = 80
 RESAMPLES = 2_000
 METRICS = {"auroc": "AUROC", "balanced_accuracy": "balanced accuracy", "recall_at_fpr_5": "recall at 5 % FPR"}
 TITLES = METRICS | {"balanced_accuracy_p50": "balanced accuracy at p >= 0.5"}

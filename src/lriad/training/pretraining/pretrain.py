@@ -199,7 +199,7 @@ def _choose_operating_point(output: Path, config: PretrainConfig, model: Path) -
     samples = load_dataset(",".join(manifests))
     point = {}
     for mode in get_args(Mode):
-        evaluation = evaluate_policy(samples, output / "judged" / mode, policy=str(model), mode=mode, max_new_tokens=64)
+        evaluation = evaluate_policy(samples, output / "judged" / mode, policy=str(model), mode=mode, max_new_tokens=80)
         outcomes = evaluation.outcomes
         assert outcomes.score_N is not None
         point[mode] = best_threshold(outcomes.truth_N == 1, outcomes.score_N)
