@@ -42,7 +42,6 @@ from _runs import (
     policy_sha256,
     write_whole,
 )
-from supervised import assemble
 
 from lriad.errors import LriadError
 from lriad.evaluation.tables import COLUMNS, NO_VALUE, TextTable, percent
@@ -417,9 +416,7 @@ def main(arguments: Sequence[str] | None = None, scale: Scale | None = None) -> 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("runs/evidence"), help="data and run folders")
     parser.add_argument("--results", type=Path, default=RESULTS, help="gets evidence.json, evidence.md, evidence.png")
-    parser.add_argument(
-        "--policy", help="where all runs start: a model's folder; default: the embedded policy before GRPO"
-    )
+    parser.add_argument("--policy", default="embedded", help="where all runs start: a model's folder")
     parser.add_argument("--seeds", type=int, default=3, help="of the three methods; ablations have two at most")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="runs of these names; * for anything")
     parser.add_argument("--ways", nargs="+", default=[], metavar="WAY", help="only these ways; * for anything")
@@ -427,7 +424,6 @@ def main(arguments: Sequence[str] | None = None, scale: Scale | None = None) -> 
     parser.add_argument("--table", action="store_true", help="run nothing: write the tables of what is done")
     parser.add_argument("--one", metavar="KEY", help="do one run, here, and write no tables")
     options = parser.parse_args(arguments)
-    options.policy = options.policy or str(assemble(options.output / "supervised"))
     runs = plan(policy_sha256(options.policy), options.seeds, scale)
     if options.one:
         execute(next(run for run in runs if run.key == options.one), options.output, options.policy)

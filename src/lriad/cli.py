@@ -170,12 +170,15 @@ def train(
 def pretrain(
     output: Annotated[Path, typer.Option(help="The run folder.")] = Path("runs/pretrain"),
     images: Annotated[int | None, typer.Option(help="Images a category.", show_default="as shipped")] = None,
+    grpo_steps: Annotated[
+        int | None, typer.Option(help="Updates of GRPO behind the supervised stages.", show_default="as shipped: none")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of images, batches and weights.")] = 0,
 ) -> None:
     """Make the embedded policy's weights from ImageNet eyes and procedural images: eyes, words, GRPO."""
     from lriad.training.pretraining import PretrainConfig, pretrain
 
-    given: dict[str, Any] = {"images": images, "seed": seed}
+    given: dict[str, Any] = {"images": images, "grpo_steps": grpo_steps, "seed": seed}
     config = PretrainConfig(**{name: value for name, value in given.items() if value is not None})
     typer.echo(pretrain(output, config))
 

@@ -43,7 +43,8 @@ class PretrainConfig:
         eyes: Schedule of the first stage.
         text: Schedule of the second.
         doubtful_share: Share of the drawings whose reasoning leaves the verdict open.
-        grpo_steps: Updates of the third; 0 leaves it out.
+        grpo_steps: Updates of the third; 0 leaves it out, as for the shipped weights: sixty of them moved balanced
+            accuracy on the watched categories by 0.2 points, and the place named was right 13 points less often.
         grpo_categories: Categories of the family for GRPO only.
         validation_categories: Categories that nothing is trained on.
         seed: Of drawings, batches and weights.
@@ -53,7 +54,7 @@ class PretrainConfig:
     eyes: Schedule = _EYES
     text: Schedule = _TEXT
     doubtful_share: float = 0.25
-    grpo_steps: int = 60
+    grpo_steps: int = 0
     grpo_categories: tuple[str, ...] = ("pipe_flange", "zip_fastener", "wire_screen", "packed_box", "gel_capsule")
     validation_categories: tuple[str, ...] = ("keypad", "nut_kernel", "marble_slab", "jar_mouth", "bead_chain")
     seed: int = 0
