@@ -195,8 +195,9 @@ def _choose_operating_point(output: Path, config: PretrainConfig, model: Path) -
     from lriad.data import load_dataset
     from lriad.inspection import evaluate_policy
 
-    draw(output / "watched", config.validation_categories, _WATCHED, config.seed + 1)
-    manifests = [f"jsonl:{output / 'watched' / name / 'samples.jsonl'}" for name in config.validation_categories]
+    unseen = [*config.validation_categories, *([] if config.grpo_steps else config.grpo_categories)]
+    draw(output / "watched", unseen, _WATCHED, config.seed + 1)
+    manifests = [f"jsonl:{output / 'watched' / name / 'samples.jsonl'}" for name in unseen]
     samples = load_dataset(",".join(manifests))
     point = {}
     for mode in get_args(Mode):
