@@ -269,7 +269,8 @@ def to_markdown(runs: Sequence[Run], records: Records, summary: Mapping[str, Any
 `python experiments/evidence.py`; {done} of {len(runs)} runs are done ({seconds / 3600:.1f} hours of them). Numbers,
 settings and versions of each run: `evidence.json`. Recipe `{RECIPE}` but for what a name says, without class-balanced
 sampling and validation images; all runs start from one policy ('warm start', `{runs[0].policy_sha256[:12]}`). Trained
-on one family of procedural images, tested on another with which it has no category in common, in reason mode, greedy.
+on one family of procedural images, or every other category of one, tested on another family or the other categories,
+none in common, in reason mode, greedy.
 {describe_data(runs)}
 
 - `accuracy`: plain GRPO. `paper`: Eq. 4 literally, read as `signed`. `focal`: ours, class factor
@@ -277,7 +278,7 @@ on one family of procedural images, tested on another with which it has no categ
 - In percent, mean over the seeds, all test images pooled. In brackets: 95 % interval of the mean, Student's t over the
   runs.
 - Differences are paired by seed and way; their intervals are Student's t over the pairs. They tell the luck of training
-  (seed, training images), not that of the test images, which are the same for all runs. Over both ways, the pairs of
+  (seed, training images), not that of the test images, which are the same for all runs. Over several ways, the pairs of
   each way count as draws of one kind. With two pairs t is 12.7: such intervals are wide.
 - `(images)`: there is one seed, and the interval is the bootstrap paired by image.
 - 'place named', 'kind named': share of the defects found whose reasoning names the right one and no other.
