@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from PIL import Image
 
 from lriad import Inspector, LriadError
@@ -54,15 +55,24 @@ def test_what_it_makes_is_a_policy(finished):
     assert tokens[-1] == policy.tokenizer.eos_token_id
 
 
-def test_only_the_language_model_differs_after_grpo(finished):
+def test_what_grpo_adds_is_merged_into_the_language_model_only(finished, tmp_path):
     output, model = finished
-    before, after = (
-        load_policy(str(folder), device="cpu").model.state_dict() for folder in (output / "supervised", model)
+    assert (output / "grpo" / "adapter" / "adapter_model.safetensors").exists()
+    # A policy of random weights is never right and learns nothing, so that an adapter with weights stands for the run.
+    adapted = get_peft_model(
+        load_policy(str(output / "supervised"), device="cpu").model,
+        LoraConfig(target_modules=["q_proj", "v_proj"], init_lora_weights=False, task_type="CAUSAL_LM"),
     )
-    assert before.keys() == after.keys()
+    adapted.save_pretrained(tmp_path / "adapter")
+    module._settle(output / "supervised", tmp_path / "adapter", tmp_path / "model")
+    before, after = (
+        load_policy(str(folder), device="cpu").model.state_dict()
+        for folder in (output / "supervised", tmp_path / "model")
+    )
+    assert before.keys() == after.keys() == load_policy(str(model), device="cpu").model.state_dict().keys()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
-    # A policy of random weights is never right, so that it may have learned nothing.
-    assert all(".q_proj." in name or ".v_proj." in name for name in changed)
+    assert len(changed) == 10
+    assert all(".language_model." in name and (".q_proj." in name or ".v_proj." in name) for name in changed)
 
 
 def test_the_tower_hands_on_what_the_words_were_learned_from(finished):
