@@ -83,11 +83,11 @@ def run(variant: Variant, source: Path, output: Path) -> dict[str, dict[str, flo
     result = folder / "result.json"
     if result.exists():
         return json.loads(result.read_text())
-    categories = pretraining.supervised_categories(config)
+    categories = pretraining.eyes_categories(config)
     rows = draw(source / "drawings", [*categories, *config.validation_categories], config.images, config.seed)
     torch.manual_seed(config.seed)
     eyes, image_processor = architecture.imagenet_eyes(), architecture.build_image_processor()
-    measure_channels(eyes, image_processor, rows[: pretraining._MEASURED])
+    measure_channels(eyes, image_processor, rows[pretraining._MEASURED])
     kind = Drawings if variant.likeness else Unlike
 
     def drawings(rows: list[dict], cache: Path) -> Drawings:

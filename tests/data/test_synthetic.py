@@ -25,6 +25,7 @@ from lriad.data.synthetic import (
     make_dataset,
     narrate,
     render,
+    rendering,
 )
 from lriad.data.synthetic.canvas import Canvas, Component
 from lriad.data.synthetic.defects import LOGICAL, SURFACE
@@ -128,6 +129,23 @@ def test_many_surface_defects_of_parts_are_small():
     pairs = [(c, k) for c in FAMILIES["parts"].categories for k in defect_kinds(c) if k in SURFACE]
     shares = [render(category, 11, 0, kind).mask.mean() for category, kind in pairs]
     assert 0.25 <= np.mean([0.0015 <= share <= 0.005 for share in shares]) <= 0.6
+
+
+@pytest.mark.parametrize("category", ["keypad", "side_fastener"])
+def test_a_sound_part_is_framed_around_a_defect_that_it_might_have_had(monkeypatch, category):
+    framed, frame = [], rendering._any_rig
+
+    def any_rig(direction, mask, rng):
+        framed.append(mask)
+        return frame(direction, mask, rng)
+
+    monkeypatch.setattr(rendering, "_any_rig", any_rig)
+    kinds = defect_kinds(category)
+    around = []
+    for seed in range(6):
+        sound, *spoilt = (framed[-1] for kind in (None, *kinds) if render(category, seed, 0, kind, 64))
+        around.append(next(kind for kind, mask in zip(kinds, spoilt, strict=True) if np.array_equal(sound, mask)))
+    assert len(set(around)) > 1
 
 
 @pytest.mark.parametrize("nuisance", [scuffs, seam, imprint, clutter])

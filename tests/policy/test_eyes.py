@@ -26,7 +26,7 @@ def pictures():
 def test_timm_knows_it_by_name():
     tower = timm.create_model("lriad_eyes", kinds=5, grid=3, num_classes=0)
     assert isinstance(tower, Eyes)
-    assert tower.num_features == 192 + 1 + 5 + 9 + 5 + 1
+    assert tower.num_features == 192 + 1 + 5 + 9 + 5 + 2
 
 
 @torch.inference_mode()
@@ -55,14 +55,14 @@ def test_the_summary_says_where_the_strongest_token_is_and_of_which_kind():
     here[0, 7 * 10 + 1] = 30.0
     kind = torch.zeros(1, 100, 4)
     kind[0, 71, 2] = 8.0
-    summary = eyes.hand_on(torch.zeros(1, 100, 192), here, kind, torch.tensor([4.0]))[0, -14:]
+    summary = eyes.hand_on(torch.zeros(1, 100, 192), here, kind, torch.tensor([4.0]))[0, -15:]
     assert (summary == summary[:, :1, :1]).all()
-    fields, kinds, somewhere = summary[:, 0, 0].split([9, 4, 1])
+    fields, kinds, whether = summary[:, 0, 0].split([9, 4, 2])
     # Row 7 of ten lies wholly in the lowest third, column 1 in the left one.
     assert PLACES[int(fields.argmax())] == "lower left"
     assert fields.sum() == pytest.approx(4, abs=1e-5)
     assert kinds.tolist() == pytest.approx([0, 0, 4, 0], abs=1e-2)
-    assert somewhere.item() == 1.0
+    assert whether.tolist() == [7.5, 1.0]
 
 
 def test_the_odd_place_of_a_regular_picture_is_least_like_the_rest():

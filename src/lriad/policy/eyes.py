@@ -60,7 +60,8 @@ class Eyes(nn.Module):
     Attributes:
         num_features: Channels of a token that it hands on: its own; the logits of 'defect here' and of each kind of
             defect; then what is the same in all tokens: in which of nine fields of the picture the defect is and of
-            which kind (probabilities times four), and whether there is one. Logits are quartered.
+            which kind (probabilities times four), the strongest 'defect here', and 'defect somewhere'. Logits are
+            quartered.
     """
 
     fine_mean: Tensor
@@ -71,7 +72,7 @@ class Eyes(nn.Module):
     def __init__(self, kinds: int, grid: int = GRID, width: int = 192, layers: int = 3) -> None:
         super().__init__()
         self.grid = grid
-        self.num_features = width + 1 + kinds + _FIELDS**2 + kinds + 1
+        self.num_features = width + 1 + kinds + _FIELDS**2 + kinds + 2
         self.backbone = timm.create_model(
             "tf_efficientnet_lite0", features_only=True, out_indices=(1, 2, 3, 4), pretrained=False
         )
@@ -140,7 +141,8 @@ class Eyes(nn.Module):
         field_NF = weight_NT @ _fields(self.grid, here_NT.device).to(here_NT.dtype)
         kind_NK = (weight_NT[:, None] @ kind_NTK).squeeze(1)
         # Probabilities are as large as tokens are, which are normalised, times four.
-        summary_NC = torch.cat([4 * field_NF, 4 * kind_NK.softmax(1), somewhere_N[:, None] / 4], 1)
+        whether_N2 = torch.stack([here_NT.amax(1), somewhere_N], 1)
+        summary_NC = torch.cat([4 * field_NF, 4 * kind_NK.softmax(1), whether_N2 / 4], 1)
         everywhere_NTC = summary_NC[:, None].expand(-1, self.grid**2, -1)
         map_NTC = torch.cat([tokens_NTW, here_NT[..., None] / 4, kind_NTK / 4, everywhere_NTC], 2)
         return map_NTC.transpose(1, 2).unflatten(2, (self.grid, self.grid))

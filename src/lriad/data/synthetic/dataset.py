@@ -23,7 +23,7 @@ from lriad.data.synthetic.families import FAMILIES, Family
 from lriad.data.synthetic.rendering import Rendering, defect_kinds, render
 from lriad.errors import LriadError
 
-VERSION = 2
+VERSION = 3
 """Of the drawings. It changes when the same settings would give other pictures."""
 
 _STALE_SECONDS = 24 * 3600

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 
-from lriad.data.synthetic import assemblies, mixtures, objects, parts, textures
+from lriad.data.synthetic import assemblies, goods, mixtures, objects, parts, textures
 from lriad.data.synthetic.canvas import Canvas, Rng
 from lriad.data.synthetic.defects import LOGICAL
 
@@ -66,7 +66,7 @@ FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
         _family(
-            (parts, assemblies, mixtures),
+            (parts, assemblies, mixtures, goods),
             0.5,
             # A kind that a sound part of the same category may seem to have (a hole in a plate with holes) is left out.
             {
@@ -111,6 +111,12 @@ FAMILIES: dict[str, Family] = {
                 "printed_lid": "misprint scratch dent stain bent chip contamination",
                 "side_fastener": "bent chip scratch stain contamination discolouration crack",
                 "cog_set": "chip crack bent contamination scratch missing misplaced",
+                "device_front": "scratch burn contamination stain crack missing misplaced misprint",
+                "folding_carton": "misprint cut stain hole contamination bent abrasion",
+                "stitched_patch": "cut hole stain thread contamination discolouration missing misplaced",
+                "wood_joinery": "scratch crack stain burn dent contamination missing",
+                "syringe_tray": "contamination stain scratch missing misplaced turned",
+                "moulded_cap_set": "scratch crack chip stain burn dent contamination missing",
             },
         ),
         _family(

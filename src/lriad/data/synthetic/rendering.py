@@ -70,7 +70,8 @@ def render(category: str, part_seed: int, shot_seed: int = 0, defect: str | None
     """Photograph one part.
 
     The same arguments give the same bytes. `part_seed` fixes the part and where and how its defect is: without a
-    defect, and with any, it is the same part (in the `parts` family the camera may see another side of it).
+    defect, and with any, it is the same part (in the `parts` family the camera may see another side of it: it is framed
+    around the defect, or around one that a sound part might have had).
     `shot_seed` fixes the photograph: lamp, small shifts and turns, blur and noise.
 
     Args:
@@ -97,16 +98,20 @@ def render(category: str, part_seed: int, shot_seed: int = 0, defect: str | None
     _wear(bare, part_rng)
     if kind.varied:
         disturb(bare, np.random.default_rng((part_seed, name, 4)))
-    mask = np.zeros((size, size), bool)
-    if defect is None:
-        canvas = bare.assembled()
-    else:
-        seeds = (part_seed, name, 1, zlib.crc32(defect.encode()))
-        small = kind.varied and defect in defects.SMALLER and np.random.default_rng(seeds).random() < SMALL_SHARE
-        canvas, mask = _spoil(bare, defect, direction, seeds, small)
+    canvas, mask = bare.assembled(), np.zeros((size, size), bool)
+    rig_rng = np.random.default_rng((part_seed, name, 3))
+    # A sound part of a varied category is framed around a defect that it might have had: where the camera is pointed
+    # and how it is turned must not tell the label.
+    drawn = defect or (kind.kinds[int(rig_rng.integers(len(kind.kinds)))] if kind.varied else None)
     rig = Rig(direction)
+    if drawn is not None:
+        seeds = (part_seed, name, 1, zlib.crc32(drawn.encode()))
+        small = kind.varied and drawn in defects.SMALLER and np.random.default_rng(seeds).random() < SMALL_SHARE
+        spoiled, spoiled_mask = _spoil(bare, drawn, direction, seeds, small)
+        if defect is not None:
+            canvas, mask = spoiled, spoiled_mask
     if kind.varied:
-        rig = _any_rig(direction, canvas, mask, np.random.default_rng((part_seed, name, 3)))
+        rig = _any_rig(direction, spoiled_mask, rig_rng)
         shade_rng = np.random.default_rng((part_seed, name, 5))
         if shade_rng.random() < SHADOW_SHARE:
             rig = replace(rig, shade=cast_shadow(shade_rng, size))
@@ -133,16 +138,12 @@ def _wear(canvas: Canvas, rng: Rng) -> None:
         canvas.tint(canvas.polygon(*specks), shade)
 
 
-def _any_rig(direction: float, canvas: Canvas, mask: NDArray[np.bool_], rng: Rng) -> Rig:
-    """Any camera that sees the whole defect; on a sound part, one that sees some place of it all the same."""
+def _any_rig(direction: float, mask: NDArray[np.bool_], rng: Rng) -> Rig:
+    """Any camera that sees the whole of a mask, which is not empty."""
     monochrome, turns = bool(rng.random() < 0.25), int(rng.integers(4))
     zoom = rng.uniform(1.1, 1.8) if rng.random() < 0.35 else 1.0
-    rows, cols = np.nonzero(mask if mask.any() else canvas.part > 0.5)
-    box = np.array([[cols.min(), rows.min()], [cols.max(), rows.max()]]) / canvas.unit
-    if not mask.any():
-        at = int(rng.integers(len(rows)))
-        middle = np.clip(np.array([cols[at], rows[at]]) / canvas.unit, 36, UNITS - 36)
-        box = middle + np.outer([-1, 1], rng.uniform(5, 40, 2))
+    rows, cols = np.nonzero(mask)
+    box = np.array([[cols.min(), rows.min()], [cols.max(), rows.max()]]) * (UNITS / len(mask))
     largest = np.sqrt(MAX_AREA / max(float(mask.mean()), 0.02))  # A defect does not fill the picture.
     zoom = max(1.0, min(zoom, largest, UNITS / (float((box[1] - box[0]).max()) + 60)))
     reach = UNITS / (2 * zoom)

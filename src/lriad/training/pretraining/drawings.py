@@ -72,10 +72,10 @@ def _draw_one(folder: Path, images: int, seed: int, category: str) -> list[dict[
 
 
 def measure_channels(eyes: Eyes, image_processor: Any, rows: Sequence[dict[str, Any]]) -> None:
-    """Set the eyes' mean and scale of each channel, from one drawing in eighteen."""
+    """Set the eyes' mean and scale of each channel, from some drawings."""
     features: tuple[list[torch.Tensor], ...] = ([], [])
     with torch.inference_mode():
-        for row in rows[::18]:
+        for row in rows:
             for kept, maps in zip(features, eyes.features(_pixels(image_processor, row)), strict=True):
                 kept.append(maps.transpose(0, 1).flatten(1))
     for name, kept in zip(("fine", "coarse"), features, strict=True):

@@ -43,6 +43,8 @@ _FAST_SHARE = 0.4
 """Share of the examples that answer without reasoning, as `fast` mode makes them."""
 _NAME_SHARE = 0.6
 """Share of the examples whose object goes by another name: the verdict must not hang on it."""
+_SENSELESS_SHARE = 0.15
+"""Share of the examples whose object is called by letters without sense, which can only be copied."""
 _HEAD_WEIGHT = 0.5
 """Weight of each loss at the end of the prompt: 'defect', its place and its kind, through a head that is dropped. What
 is gathered there stands where the completion can read it."""
@@ -132,7 +134,7 @@ def _name(row: dict[str, Any], rng: np.random.Generator) -> str:
     draw = rng.random()
     if draw >= _NAME_SHARE:
         return row["object_name"]
-    if draw < 0.1 * _NAME_SHARE:
+    if draw < _SENSELESS_SHARE:
         return "".join(rng.choice(list(string.ascii_lowercase), rng.integers(3, 10)))
     noun = str(rng.choice(NAMES))
     return f"{rng.choice(ADJECTIVES)} {noun}" if rng.random() < 0.5 else noun
@@ -202,7 +204,7 @@ def teach_text(
     processor: Any,
     lessons: Sequence[Lesson],
     handed_on: torch.Tensor,
-    train: NDArray[np.intp],
+    train: Sequence[NDArray[np.intp]],
     validation: NDArray[np.intp],
     schedule: Schedule,
     folder: Path,
@@ -217,7 +219,8 @@ def teach_text(
         processor: Its processor.
         lessons: What is to be said of each of N drawings.
         handed_on: What the tower hands on of each, (N, 100, C).
-        train, validation: Indices of those to learn from, and of those of other categories to look at.
+        train: Indices of those to learn from, in parts that a batch has equally many of.
+        validation: Indices of those of other categories, to look at.
         schedule: Of this stage.
         folder: Gets the checkpoint and the metrics.
         seed: Of batches and wordings.
@@ -248,7 +251,8 @@ def teach_text(
         return parts | {"loss": loss}, image.squeeze(1)
 
     def losses_of(rng: np.random.Generator) -> dict[str, torch.Tensor]:
-        return losses(np.sort(rng.choice(train, schedule.batch_size, replace=False)), rng)[0]
+        each = schedule.batch_size // len(train)
+        return losses(np.concatenate([rng.choice(part, each, replace=False) for part in train]), rng)[0]
 
     @torch.inference_mode()
     def judge(limit: int = 256) -> dict[str, float]:
