@@ -1,13 +1,14 @@
 """The paper's cross-family protocol in small: plain GRPO, the paper's reward and ours; seeds, ablations, rare defects.
 
-    python experiments/evidence.py --output runs/evidence               # everything, the most important first
-    python experiments/evidence.py --output runs/evidence --jobs 2 --only accuracy paper focal "warm start"
-    python experiments/evidence.py --output runs/evidence --table       # only the tables, of what is done
+    python experiments/evidence.py                             # everything, the most important first
+    python experiments/evidence.py --start undecided           # the same from a policy that was not taught to judge
+    python experiments/evidence.py --jobs 2 --only accuracy paper focal "warm start"
+    python experiments/evidence.py --table                     # only the tables, of what is done
 
 The same command goes on where it was stopped: a finished run is not done again, a killed one goes on from its
-checkpoint. What is finished stands in `docs/results/evidence.json`, by a hash of policy, recipe and data: with that
-file a run counts as done on another machine too. (The hash does not see a change of the code.) After every run
-`evidence.json`, `evidence.md` and `evidence.png` are written anew.
+checkpoint. What is finished stands in `docs/results/evidence.json` (or `undecided.json`), by a hash of policy, recipe
+and data: with that file a run counts as done on another machine too. (The hash does not see a change of the code.)
+After every run the JSON, the page and the figure are written anew.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 from _runs import (
     ABLATION_WAY,
     ABLATIONS,
-    HALVES,
     METHODS,
     RECIPE,
     WAYS,
@@ -55,7 +55,37 @@ SHOWN = (*DIFFERENCES, "accuracy", "f1_macro", "unparsable_rate", "place_right",
 WITH_INTERVAL = ("balanced_accuracy", "recall_at_fpr_5")
 """Metrics whose means are given with their interval, and drawn."""
 HEADINGS = {**COLUMNS, "place_right": "place named", "kind_right": "kind named"}
-BOTH = "all ways"
+BOTH = "both ways"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where all runs start.
+
+    Attributes:
+        stem: Name of the results' files.
+        policy: A model's folder, or `embedded`.
+        about: What it is, in words.
+    """
+
+    stem: str
+    policy: str
+    about: str
+
+
+STARTS = {
+    "supervised": Start(
+        "evidence",
+        "embedded",
+        "the weights of the supervised stage, which ship in the package and were taught to judge",
+    ),
+    "undecided": Start(
+        "undecided",
+        "runs/undecided/model",
+        "the same eyes with words that leave every verdict open and answer by lot (`experiments/undecided.py`): the "
+        "policy describes what it sees, and learns to judge from the labels alone, as the paper's base model does",
+    ),
+}
 
 Records = Mapping[str, Mapping[str, Any]]
 """Finished runs by their keys, as `metrics.json` holds them."""
@@ -173,7 +203,7 @@ def rare_groups(runs: Sequence[Run]) -> dict[str, dict[str, str]]:
 
 def comparisons(runs: Sequence[Run]) -> list[tuple[str, str, dict[str, tuple[str, ...]]]]:
     """What is compared with what, over which ways."""
-    over = {way: (way,) for way in WAYS} | {"both halves": HALVES, BOTH: tuple(WAYS)}
+    over = {way: (way,) for way in WAYS} | {BOTH: tuple(WAYS)}
     one = {ABLATION_WAY: (ABLATION_WAY,)}
     rare = [
         (group[a], group.get(b, b), one)
@@ -244,7 +274,7 @@ def differences_table(summary: Mapping[str, Any], chosen: Sequence[tuple[str, st
     return TextTable(title, columns, rows, left=2) if rows else None
 
 
-def to_markdown(runs: Sequence[Run], records: Records, summary: Mapping[str, Any]) -> str:
+def to_markdown(start: Start, runs: Sequence[Run], records: Records, summary: Mapping[str, Any]) -> str:
     """The whole page."""
     main = ["warm start", *METHODS]
     rare = rare_groups(runs)
@@ -264,13 +294,13 @@ def to_markdown(runs: Sequence[Run], records: Records, summary: Mapping[str, Any
     ]
     done = sum(run.key in records for run in runs)
     seconds = sum(sum(record["seconds"].values()) for record in records.values())
+    command = "python experiments/evidence.py" + ("" if start.stem == "evidence" else f" --start {start.stem}")
     head = f"""# Evidence: the cross-family protocol in small
 
-`python experiments/evidence.py`; {done} of {len(runs)} runs are done ({seconds / 3600:.1f} hours of them). Numbers,
-settings and versions of each run: `evidence.json`. Recipe `{RECIPE}` but for what a name says, without class-balanced
-sampling and validation images; all runs start from one policy ('warm start', `{runs[0].policy_sha256[:12]}`). Trained
-on one family of procedural images, or every other category of one, tested on another family or the other categories,
-none in common, in reason mode, greedy.
+`{command}`; {done} of {len(runs)} runs are done ({seconds / 3600:.1f} hours of them). Numbers, settings and versions
+of each run: `{start.stem}.json`. Recipe `{RECIPE}` but for what a name says, without class-balanced sampling and
+validation images. All runs start from one policy ('warm start', `{runs[0].policy_sha256[:12]}`): {start.about}.
+Trained on one family of procedural images, tested on another, no category in common, in reason mode, greedy.
 {describe_data(runs)}
 
 - `accuracy`: plain GRPO. `paper`: Eq. 4 literally, read as `signed`. `focal`: ours, class factor
@@ -283,7 +313,7 @@ none in common, in reason mode, greedy.
 - `(images)`: there is one seed, and the interval is the bootstrap paired by image.
 - 'place named', 'kind named': share of the defects found whose reasoning names the right one and no other.
 """
-    figure = "![Balanced accuracy and recall at 5 % false alarms of each method](evidence.png)"
+    figure = f"![Balanced accuracy and recall at 5 % false alarms of each method]({start.stem}.png)"
     parts = [head.strip(), figure, *(table.to_markdown() for table in tables if table), rare_note(records)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -346,9 +376,8 @@ def draw(summary: Mapping[str, Any], file: Path) -> None:
 # --- Cache and work ---------------------------------------------------------------------------------
 
 
-def stored_records(results: Path) -> dict[str, Any]:
-    """The finished runs that an earlier `evidence.json` tells of, by key."""
-    file = results / "evidence.json"
+def stored_records(file: Path) -> dict[str, Any]:
+    """The finished runs that an earlier JSON tells of, by key."""
     return json.loads(file.read_text(encoding="utf-8"))["runs"] if file.is_file() else {}
 
 
@@ -359,20 +388,19 @@ def done_records(runs: Sequence[Run], output: Path, stored: Mapping[str, Any]) -
 
 
 def write_results(
-    runs: Sequence[Run], records: Records, stored: Mapping[str, Any], output: Path, results: Path
+    start: Start, runs: Sequence[Run], records: Records, stored: Mapping[str, Any], output: Path, results: Path
 ) -> None:
     """Write the JSON, the page and the figure; runs that are stored and not of this plan stay in the JSON."""
     summary = summarise(runs, records, image_bootstrap(runs, output))
     content = {
-        "command": "python experiments/evidence.py",
         "policy_sha256": runs[0].policy_sha256,
         "recipe": RECIPE,
         "summary": summary,
         "runs": {**stored, **records},
     }
-    write_whole(results / "evidence.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    write_whole(results / "evidence.md", to_markdown(runs, records, summary))
-    draw(summary, results / "evidence.png")
+    write_whole(results / f"{start.stem}.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_whole(results / f"{start.stem}.md", to_markdown(start, runs, records, summary))
+    draw(summary, results / f"{start.stem}.png")
 
 
 def chosen(runs: Sequence[Run], only: Sequence[str]) -> list[Run]:
@@ -416,8 +444,9 @@ def matches(way: str, patterns: Sequence[str]) -> bool:
 def main(arguments: Sequence[str] | None = None, scale: Scale | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("runs/evidence"), help="data and run folders")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="gets evidence.json, evidence.md, evidence.png")
-    parser.add_argument("--policy", default="embedded", help="where all runs start: a model's folder")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="gets the JSON, the page and the figure")
+    parser.add_argument("--start", choices=tuple(STARTS), default="supervised", help="where all runs start")
+    parser.add_argument("--policy", help="the start's model folder, where it is another one")
     parser.add_argument("--seeds", type=int, default=3, help="of the three methods; ablations have two at most")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="runs of these names; * for anything")
     parser.add_argument("--ways", nargs="+", default=[], metavar="WAY", help="only these ways; * for anything")
@@ -425,15 +454,17 @@ def main(arguments: Sequence[str] | None = None, scale: Scale | None = None) -> 
     parser.add_argument("--table", action="store_true", help="run nothing: write the tables of what is done")
     parser.add_argument("--one", metavar="KEY", help="do one run, here, and write no tables")
     options = parser.parse_args(arguments)
+    start = STARTS[options.start]
+    options.policy = options.policy or start.policy
     runs = plan(policy_sha256(options.policy), options.seeds, scale)
     if options.one:
         execute(next(run for run in runs if run.key == options.one), options.output, options.policy)
         return 0
     todo = [run for run in chosen(runs, options.only) if matches(run.way, options.ways)]
-    stored = stored_records(options.results)
+    stored = stored_records(options.results / f"{start.stem}.json")
     records = done_records(runs, options.output, stored)
     todo = [] if options.table else [run for run in todo if run.key not in records]
-    write_results(runs, records, stored, options.output, options.results)
+    write_results(start, runs, records, stored, options.output, options.results)
     failed = 0
     with ThreadPoolExecutor(options.jobs) as pool:
         running = {pool.submit(launch, run, options): run for run in todo}
@@ -446,12 +477,12 @@ def main(arguments: Sequence[str] | None = None, scale: Scale | None = None) -> 
                     continue
                 records = done_records(runs, options.output, stored)
                 print(f"[{number}/{len(todo)}] {line_of(run, records[run.key])}", flush=True)
-                write_results(runs, records, stored, options.output, options.results)
+                write_results(start, runs, records, stored, options.output, options.results)
         except BaseException:
             # What is running ends with us on Ctrl-C; what is waiting must not start.
             pool.shutdown(cancel_futures=True)
             raise
-    print(f"{len(records)} of {len(runs)} runs are done: {options.results / 'evidence.md'}")
+    print(f"{len(records)} of {len(runs)} runs are done: {options.results / start.stem}.md")
     return 1 if failed else 0
 
 

@@ -126,7 +126,7 @@ def test_doubt_is_shared_by_both_labels_and_names_what_is_true():
     assert [lesson.suspicion is not None for lesson in lessons] == [False] * 4 + [True] * 2 + [False] * 2
     assert lessons[4].suspicion == ("crack", "left")
     assert lessons[5].suspicion == ("stain", "lower right")
-    said = lessons[5].completion("gear", np.random.default_rng(0), fast=False)
+    said = lessons[5].completion("gear", "normal", np.random.default_rng(0), fast=False)
     assert "stain" in said
     assert "lower right" in said
     assert said.endswith("<answer>B</answer>")

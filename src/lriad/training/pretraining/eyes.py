@@ -73,8 +73,16 @@ def teach_eyes(
 
 @torch.inference_mode()
 def see(eyes: Eyes, drawings: Drawings, indices: NDArray[np.intp]) -> list[torch.Tensor]:
-    """What the eyes make of some drawings: tokens and the three logits, as `Eyes.look` returns them."""
-    parts = [eyes.look(*drawings.take(indices[start : start + 64])) for start in range(0, len(indices), 64)]
+    """What the eyes make of N drawings.
+
+    Returns:
+        What they hand on, (N, 100, C) in float16, and the three logits, as `Eyes.look` returns them.
+    """
+    parts = []
+    for start in range(0, len(indices), 64):
+        tokens, *logits = eyes.look(*drawings.take(indices[start : start + 64]))
+        # Handed on part by part: of all drawings together it would not fit into memory in float32.
+        parts.append((eyes.hand_on(tokens, *logits).flatten(2).transpose(1, 2).half(), *logits))
     return [torch.cat(tensors) for tensors in zip(*parts, strict=True)]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from lriad.errors import LriadError
 from lriad.policy import architecture
+from lriad.policy.eyes import Eyes
 from lriad.policy.loading import OPERATING_POINT
 from lriad.training.pretraining.drawings import FAMILY, Drawings, defective_cells, draw, measure_channels, sense
 from lriad.training.pretraining.eyes import see, teach_eyes
@@ -89,7 +90,7 @@ def pretrain(output: str | Path, config: PretrainConfig | None = None, *, progre
     _claim(output, config)
     supervised, model = output / "supervised", output / "model"
     if not supervised.exists():
-        _teach(output, config, supervised, progress)
+        teach_words(perceive(output, config, progress), config, output, supervised, progress)
     if not model.exists():
         run = _reinforce(output, config, supervised) if config.grpo_steps else None
         _settle(supervised, run, model)
@@ -121,34 +122,78 @@ def eyes_categories(config: PretrainConfig) -> list[str]:
     return [name for name in FAMILIES[FAMILY].categories if name not in others]
 
 
-def _teach(output: Path, config: PretrainConfig, folder: Path, progress: bool) -> None:
-    """The two supervised stages; the policy goes to `folder`."""
-    categories = [*eyes_categories(config), *config.unseen_categories, *config.validation_categories]
-    rows = draw(output / "drawings", categories, config.images, config.seed)
+@dataclass(frozen=True)
+class Impressions:
+    """All drawings, as the finished eyes see them.
+
+    Attributes:
+        eyes: The eyes, rounded as they will be stored.
+        rows: N lines of `samples.jsonl`.
+        parts: Indices of the drawings of the categories that the eyes have learned from, of the unseen and of the
+            validation categories.
+        handed_on: What the eyes hand on of each, (N, 100, C), float16.
+        logits: 'Defect here' (N, 100), kinds (N, 100, K), 'defect somewhere' (N,).
+    """
+
+    eyes: Eyes
+    rows: list[dict[str, Any]]
+    parts: tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
+    handed_on: torch.Tensor
+    logits: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def perceive(output: Path, config: PretrainConfig, progress: bool) -> Impressions:
+    """The first stage: draw, sense, teach the eyes, and see with them."""
+    tasks = (eyes_categories(config), config.unseen_categories, config.validation_categories)
+    rows = draw(output / "drawings", [name for names in tasks for name in names], config.images, config.seed)
     torch.manual_seed(config.seed)
     eyes = architecture.imagenet_eyes()
     image_processor = architecture.build_image_processor()
     measure_channels(eyes, image_processor, rows[_MEASURED])
     drawings = Drawings(rows, sense(eyes, image_processor, rows, output / "sensed", progress), defective_cells(rows))
-    seen = drawings.of(eyes_categories(config))
-    unseen = drawings.of(config.unseen_categories)
-    validation = drawings.of(config.validation_categories)
+    seen, unseen, validation = (drawings.of(names) for names in tasks)
     settings: dict[str, Any] = {"seed": config.seed, "progress": progress}
     teach_eyes(eyes, drawings, seen, validation, config.eyes, output / "eyes", **settings)
-
     eyes.half().float()  # As they will be stored: the words must fit what the finished tower hands on.
-    tokens, here, kind, somewhere = see(eyes, drawings, np.arange(len(rows)))
+    handed_on, here, kind, somewhere = see(eyes, drawings, np.arange(len(rows)))
+    return Impressions(eyes, rows, (seen, unseen, validation), handed_on, (here, kind, somewhere))
+
+
+def teach_words(
+    impressions: Impressions,
+    config: PretrainConfig,
+    output: Path,
+    folder: Path,
+    progress: bool,
+    *,
+    undecided: bool = False,
+) -> None:
+    """The second stage; the policy goes to `folder`.
+
+    Args:
+        impressions: Of the first stage.
+        config: Settings.
+        output: Gets `text/`.
+        folder: Of the policy.
+        progress: Show a progress bar.
+        undecided: The reasoning always leaves the verdict open and the answer is drawn by lot, so that the policy
+            describes what it sees and has learned nothing of verdicts: a start for experiments.
+    """
+    rows, eyes = impressions.rows, impressions.eyes
     lessons = [Lesson(row) for row in rows]
-    for part in (seen, unseen, validation):
-        of_part = lessons_from([rows[i] for i in part], here[part], kind[part], somewhere[part], config.doubtful_share)
+    for part in impressions.parts:
+        share = 1.0 if undecided else config.doubtful_share
+        of_part = lessons_from([rows[i] for i in part], *(logits[part] for logits in impressions.logits), share)
         for index, lesson in zip(part, of_part, strict=True):
-            lessons[index] = lesson
-    handed_on = eyes.hand_on(tokens, here, kind, somewhere).flatten(2).transpose(1, 2).half()
+            lessons[index] = replace(lesson, undecided=undecided)
+    seen, unseen, validation = impressions.parts
     tokenizer = architecture.build_tokenizer(corpus([lessons[i] for part in (seen, unseen) for i in part]))
     torch.manual_seed(config.seed)
     model = architecture.build_model(tokenizer, eyes)
     processor = architecture.build_processor(tokenizer)
     train = [part for part in (seen, unseen) if len(part)]
+    settings: dict[str, Any] = {"seed": config.seed, "progress": progress}
+    handed_on = impressions.handed_on
     teach_text(model, processor, lessons, handed_on, train, validation, config.text, output / "text", **settings)
     _save(model.half(), processor, folder)
 
