@@ -45,6 +45,9 @@ ACCURACY: dict[str, Any] = {"reward": "accuracy"}
 PAPER: dict[str, Any] = {"reward": "paper", "paper_reading": "signed"}  # by the group's spread, where f cancels
 FOCAL: dict[str, Any] = {"reward": "focal", "class_factor": "inverse_frequency"}
 METHODS = {"accuracy": ACCURACY, "paper": PAPER, "focal": FOCAL}
+BALANCED = "focal with balanced classes"
+RARE_METHODS = METHODS | {BALANCED: FOCAL | {"balance_classes": True}}
+"""Where an update hardly ever sees a defect by chance, a weight on it is not enough."""
 
 ABLATIONS: dict[str, dict[str, Any]] = {
     "focal, no format reward": FOCAL | {"format_weight": 0.0},
@@ -180,7 +183,7 @@ def plan(policy_sha256: str, seeds: int, scale: Scale | None = None) -> list[Run
     family = WAYS[ABLATION_WAY][0]
     for seed in range(min(seeds, ABLATION_SEEDS)):
         for share, defects in scale.rare_defects.items():
-            for name, settings in METHODS.items():
+            for name, settings in RARE_METHODS.items():
                 train = rare_set(family, seed, defects)
                 runs.append(run(f"{name}, {share} defects", ABLATION_WAY, seed, settings, train))
         for name, settings in ABLATIONS.items():

@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from _runs import (
     ABLATION_WAY,
     ABLATIONS,
+    BALANCED,
     METHODS,
     RECIPE,
     WAYS,
@@ -208,7 +209,7 @@ def comparisons(runs: Sequence[Run]) -> list[tuple[str, str, dict[str, tuple[str
     rare = [
         (group[a], group.get(b, b), one)
         for group in rare_groups(runs).values()
-        for a, b in (*COMPARISONS, ("paper", "warm start"))
+        for a, b in (*COMPARISONS, ("paper", "warm start"), (BALANCED, "accuracy"), (BALANCED, "warm start"))
     ]
     ablations = [(name, name.partition(",")[0], one) for name in ABLATIONS]
     return [*((a, b, over) for a, b in COMPARISONS), *rare, *ablations]
