@@ -46,7 +46,10 @@ PAPER: dict[str, Any] = {"reward": "paper", "paper_reading": "signed"}  # by the
 FOCAL: dict[str, Any] = {"reward": "focal", "class_factor": "inverse_frequency"}
 METHODS = {"accuracy": ACCURACY, "paper": PAPER, "focal": FOCAL}
 BALANCED = "focal with balanced classes"
-RARE_METHODS = METHODS | {BALANCED: FOCAL | {"balance_classes": True}}
+PLAIN_BALANCED = "accuracy with balanced classes"
+RARE_METHODS = METHODS | {
+    name: reward | {"balance_classes": True} for name, reward in ((BALANCED, FOCAL), (PLAIN_BALANCED, ACCURACY))
+}
 """Where an update hardly ever sees a defect by chance, a weight on it is not enough."""
 
 ABLATIONS: dict[str, dict[str, Any]] = {

@@ -33,6 +33,7 @@ from _runs import (
     ABLATIONS,
     BALANCED,
     METHODS,
+    PLAIN_BALANCED,
     RECIPE,
     WAYS,
     Run,
@@ -50,6 +51,7 @@ from lriad.evaluation.tables import COLUMNS, NO_VALUE, TextTable, percent
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 LEVEL = 0.95
 COMPARISONS = (("focal", "accuracy"), ("focal", "paper"), ("focal", "warm start"), ("accuracy", "warm start"))
+BALANCED_COMPARISONS = ((BALANCED, PLAIN_BALANCED), (BALANCED, "warm start"), (PLAIN_BALANCED, "accuracy"))
 DIFFERENCES = ("balanced_accuracy", "recall", "false_positive_rate", "auroc", "recall_at_fpr_5")
 """Metrics whose differences are given."""
 SHOWN = (*DIFFERENCES, "accuracy", "f1_macro", "unparsable_rate", "place_right", "kind_right")
@@ -83,8 +85,9 @@ STARTS = {
     "undecided": Start(
         "undecided",
         "runs/undecided/model",
-        "the same eyes with words that leave every verdict open and answer by lot (`experiments/undecided.py`): the "
-        "policy describes what it sees, and learns to judge from the labels alone, as the paper's base model does",
+        "eyes of the same run of `lriad pretrain`, and words that leave every verdict open and answer by lot "
+        "(`experiments/undecided.py`). The words were taught no verdict; the eyes hand on what they were taught on "
+        "drawings, so that what is to be learned is to judge by it",
     ),
 }
 
@@ -209,7 +212,7 @@ def comparisons(runs: Sequence[Run]) -> list[tuple[str, str, dict[str, tuple[str
     rare = [
         (group[a], group.get(b, b), one)
         for group in rare_groups(runs).values()
-        for a, b in (*COMPARISONS, ("paper", "warm start"), (BALANCED, "accuracy"), (BALANCED, "warm start"))
+        for a, b in (*COMPARISONS, ("paper", "warm start"), *BALANCED_COMPARISONS)
     ]
     ablations = [(name, name.partition(",")[0], one) for name in ABLATIONS]
     return [*((a, b, over) for a, b in COMPARISONS), *rare, *ablations]
@@ -456,7 +459,11 @@ def main(arguments: Sequence[str] | None = None, scale: Scale | None = None) -> 
     parser.add_argument("--one", metavar="KEY", help="do one run, here, and write no tables")
     options = parser.parse_args(arguments)
     start = STARTS[options.start]
+    if options.policy and options.policy != start.policy and options.results == RESULTS:
+        parser.error("--policy: another policy's results are no part of docs/results; give a folder by --results, too")
     options.policy = options.policy or start.policy
+    if start.stem == "undecided" and not Path(options.policy).exists():
+        raise LriadError(f"{options.policy}: no such folder; make it by python experiments/undecided.py")
     runs = plan(policy_sha256(options.policy), options.seeds, scale)
     if options.one:
         execute(next(run for run in runs if run.key == options.one), options.output, options.policy)

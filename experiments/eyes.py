@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from lriad.data.synthetic import make_dataset
+from lriad.data.synthetic.dataset import VERSION as DRAWINGS
 from lriad.policy import architecture
 from lriad.training.pretraining import PretrainConfig
 from lriad.training.pretraining.drawings import Drawings, defective_cells, draw, measure_channels, sense
@@ -40,13 +41,13 @@ class Variant:
 
     Attributes:
         name: What is changed.
-        steps: Optimiser steps; None: the shipped number.
+        steps: Optimiser steps, in multiples of the shipped number.
         likeness: Whether the eyes know how like a place is to the rest of its picture.
         categories: Share of the categories that are learned from, the first ones.
     """
 
     name: str
-    steps: int | None = None
+    steps: float = 1.0
     likeness: bool = True
     categories: float = 1.0
 
@@ -56,7 +57,7 @@ VARIANTS = (
     Variant("without likeness", likeness=False),
     Variant("a third of the categories", categories=1 / 3),
     Variant("two thirds of the categories", categories=2 / 3),
-    Variant("three times the steps", steps=1800),
+    Variant("twice the steps", steps=2.0),
 )
 
 
@@ -69,7 +70,7 @@ class Unlike(Drawings):
 
 
 def rows_of(family: str, folder: Path) -> list[dict]:
-    made = make_dataset(family, folder / family, images=TESTS[family], defect_ratio=0.5, seed=SEED)
+    made = make_dataset(family, folder / f"{family}-v{DRAWINGS}", images=TESTS[family], defect_ratio=0.5, seed=SEED)
     rows = [json.loads(line) for line in (made / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
     return [row | {name: row[name] and str(made / row[name]) for name in ("image", "mask")} for row in rows]
 
@@ -87,14 +88,14 @@ def run(variant: Variant, source: Path, output: Path) -> dict[str, dict[str, flo
     rows = draw(source / "drawings", [*categories, *config.validation_categories], config.images, config.seed)
     torch.manual_seed(config.seed)
     eyes, image_processor = architecture.imagenet_eyes(), architecture.build_image_processor()
-    measure_channels(eyes, image_processor, rows[pretraining._MEASURED])
+    measure_channels(eyes, image_processor, pretraining.measured(rows, config))
     kind = Drawings if variant.likeness else Unlike
 
     def drawings(rows: list[dict], cache: Path) -> Drawings:
         return kind(rows, sense(eyes, image_processor, rows, cache, True), defective_cells(rows))
 
     taught = drawings(rows, source / "sensed")
-    schedule = replace(config.eyes, steps=variant.steps or config.eyes.steps)
+    schedule = replace(config.eyes, steps=round(variant.steps * config.eyes.steps))
     train = taught.of(categories[: round(len(categories) * variant.categories)])
     watched = taught.of(config.validation_categories)
     teach_eyes(eyes, taught, train, watched, schedule, folder, seed=config.seed, progress=True)

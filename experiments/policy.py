@@ -19,6 +19,7 @@ from typing import Any
 
 from lriad.data import load_dataset
 from lriad.data.synthetic import make_dataset
+from lriad.data.synthetic.dataset import VERSION as DRAWINGS
 from lriad.evaluation import Evaluation
 from lriad.evaluation.tables import evaluation_tables, faithfulness_table
 from lriad.inspection import evaluate_policy
@@ -35,7 +36,9 @@ TOKENS = 80
 def procedural(output: Path) -> str:
     """The spec of the procedural test set, which is drawn where it is missing."""
     made = [
-        make_dataset(family, output / "data" / family, images=IMAGES, defect_ratio=0.5, seed=SEED, progress=True)
+        make_dataset(
+            family, output / f"data-v{DRAWINGS}" / family, images=IMAGES, defect_ratio=0.5, seed=SEED, progress=True
+        )
         for family in FAMILIES
     ]
     return ",".join(f"jsonl:{folder / 'samples.jsonl'}" for folder in made)

@@ -11,6 +11,7 @@ and knows what it sees, and what it learns of verdicts it learns from the labels
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib
 from pathlib import Path
 
@@ -24,6 +25,16 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("runs/pretrain"), help="of lriad pretrain")
     parser.add_argument("--output", type=Path, default=Path("runs/undecided"))
     arguments = parser.parse_args()
+    finished = arguments.run / "supervised"
+    if not finished.exists():
+        raise SystemExit(f"error: {arguments.run}: holds no finished supervised stage; run lriad pretrain first")
+    eyes = hashlib.sha256((arguments.run / "eyes" / "checkpoint.pt").read_bytes()).hexdigest()
+    claim = arguments.output / "eyes.sha256"
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    if not claim.exists():
+        pretraining.write_whole(claim, eyes)
+    elif claim.read_text() != eyes:
+        raise SystemExit(f"error: {arguments.output}: holds words for other eyes; give another --output")
     model = arguments.output / "model"
     if not model.exists():
         config = PretrainConfig()

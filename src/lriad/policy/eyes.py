@@ -20,6 +20,8 @@ from torch.nn import functional as F
 
 GRID = 10
 """Tokens a side, each of 32 x 32 pixels; a picture is compared with itself at twice as many places a side."""
+WIDTH = 192
+"""Channels of a token of its own."""
 _CHANNELS = (24, 40, 112, 320)
 """Of the backbone at strides 4, 8, 16 and 32."""
 _POOLED = (3 * _CHANNELS[0], 3 * _CHANNELS[1], _CHANNELS[2])
@@ -69,10 +71,10 @@ class Eyes(nn.Module):
     coarse_mean: Tensor
     coarse_scale: Tensor
 
-    def __init__(self, kinds: int, grid: int = GRID, width: int = 192, layers: int = 3) -> None:
+    def __init__(self, kinds: int, grid: int = GRID, width: int = WIDTH, layers: int = 3) -> None:
         super().__init__()
         self.grid = grid
-        self.num_features = width + 1 + kinds + _FIELDS**2 + kinds + 2
+        self.num_features = self.channels(kinds, width)
         self.backbone = timm.create_model(
             "tf_efficientnet_lite0", features_only=True, out_indices=(1, 2, 3, 4), pretrained=False
         )
@@ -90,6 +92,11 @@ class Eyes(nn.Module):
         self.blocks = nn.ModuleList(Block(width, width // 32) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.here, self.kind, self.somewhere = nn.Linear(width, 1), nn.Linear(width, kinds), nn.Linear(width, 1)
+
+    @staticmethod
+    def channels(kinds: int, width: int = WIDTH) -> int:
+        """How many channels a token hands on."""
+        return width + 1 + kinds + _FIELDS**2 + kinds + 2
 
     def features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """What ImageNet's weights make of pictures (N, 3, 32 G, 32 G).

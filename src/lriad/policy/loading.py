@@ -212,7 +212,15 @@ def _import_eyes(base: str) -> None:
 
     vision = PreTrainedConfig.get_config_dict(base)[0].get("vision_config")
     if isinstance(vision, dict) and vision.get("architecture") == EYES:
-        import lriad.policy.eyes  # noqa: F401
+        from lriad.policy.eyes import Eyes
+
+        size = vision.get("model_args") or {}
+        width = Eyes.channels(size.get("kinds", 0))
+        if vision.get("hidden_size") != width:
+            raise LriadError(
+                f"policy {base}: its eyes hand on {vision.get('hidden_size')} channels, those of this version {width}; "
+                "use the version of lriad that it was made with, or train it anew"
+            )
 
 
 def _is_hub_adapter(base: str) -> bool:

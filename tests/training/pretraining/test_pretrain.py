@@ -1,3 +1,4 @@
+import dataclasses
 import importlib
 import json
 import shutil
@@ -79,16 +80,47 @@ def test_the_tower_hands_on_what_the_words_were_learned_from(finished):
     output, _ = finished
     policy = load_policy(str(output / "supervised"), device="cpu")
     tower = policy.base.model.vision_tower.timm_model
-    categories = (*TAUGHT, *UNSEEN, *WATCHED)
-    rows = [row for name in categories for row in _rows(output, name)]
-    cells = np.concatenate([np.load(output / "sensed" / f"{name}.cells.npy") for name in categories])
+    impressions = module.perceive(output, CONFIG, False)
+    assert [len(part) for part in impressions.parts] == [12, 6, 6]
     with torch.inference_mode():
-        for index in (0, 7):
-            image = Image.open(rows[index]["image"])
+        for part in impressions.parts:
+            image = Image.open(impressions.rows[part[1]]["image"])
             pixels = policy.processor.image_processor([image], return_tensors="pt")["pixel_values"]
-            sensed, _ = tower.sense(pixels)
+            handed_on = tower(pixels)[0].flatten(1).T
             # The backbone is stored in half precision, which was not taught through.
-            assert (sensed[0] - torch.from_numpy(cells[index]).float()).abs().mean() < 0.02
+            assert (handed_on - impressions.handed_on[part[1]].float()).abs().mean() < 0.02
+            assert handed_on.abs().mean() > 0.1
+
+
+def test_the_channels_are_measured_on_what_the_eyes_learn_from(finished):
+    output, _ = finished
+    rows = [row for name in (*UNSEEN, *TAUGHT) for row in _rows(output, name)]
+    assert {row["category"] for row in module.measured(rows, CONFIG)} <= set(TAUGHT)
+
+
+def test_undecided_words_do_not_hang_on_the_label(finished, tmp_path, monkeypatch):
+    output, _ = finished
+    taught = []
+    monkeypatch.setattr(
+        module, "teach_text", lambda model, processor, lessons, *rest, **settings: taught.append(lessons)
+    )
+    impressions = module.perceive(output, CONFIG, False)
+    module.teach_words(impressions, CONFIG, tmp_path, tmp_path / "model", False, undecided=True)
+    [lessons] = taught
+    assert all(lesson.suspicion and lesson.undecided for lesson in lessons)
+    for label in ("defect", "normal"):
+        lesson = dataclasses.replace(lessons[0], row=lessons[0].row | {"label": label})
+        drawn = [lesson.label(np.random.default_rng(seed)) for seed in range(200)]
+        assert 70 < drawn.count("defect") < 130
+        assert drawn == [lessons[1].label(np.random.default_rng(seed)) for seed in range(200)]
+    assert not taught[0][0].completion("gear", "normal", np.random.default_rng(0), fast=False).count(": a crack")
+
+
+def test_a_batch_has_equally_many_of_each_part():
+    parts = [np.arange(10), np.arange(10, 13)]
+    drawn = text.equally_of(parts, 9, np.random.default_rng(0))
+    assert [(drawn < 10).sum(), (drawn >= 10).sum()] == [5, 4]
+    assert len(set(text.equally_of(parts[:1], 10, np.random.default_rng(1)))) == 10
 
 
 def test_no_category_has_two_tasks():

@@ -29,7 +29,7 @@ from lriad.data.synthetic.canvas import (
     wobbly,
 )
 from lriad.data.synthetic.materials import against, backdrop, finish, grainy
-from lriad.data.synthetic.mixtures import _bar, _logo, _within, _word, _writing
+from lriad.data.synthetic.mixtures import any_word, bar_at, makers_mark, on_part, writing_at
 
 Cell = tuple[float, float, float, float]
 """Centre, width and height of a rectangle."""
@@ -121,7 +121,7 @@ def _knob(rng: Rng, r: float, panel: Floats) -> Stamp:
 
 def _button(rng: Rng, w: float, h: float, shape: int, colour: Floats) -> Stamp:
     """A key with a sign on it."""
-    gloss, word, sign = rng.uniform(0, 0.6), _word(rng, 1, 2, _MARKS), int(rng.integers(5))
+    gloss, word, sign = rng.uniform(0, 0.6), any_word(rng, 1, 2, _MARKS), int(rng.integers(5))
     ink, lift, s = against(rng, colour), rng.uniform(3, 7), min(w, h)
     arrow = np.array([[-0.25, -0.3], [0.3, 0], [-0.25, 0.3]]) * s
 
@@ -129,7 +129,7 @@ def _button(rng: Rng, w: float, h: float, shape: int, colour: Floats) -> Stamp:
         body = canvas.disc(x, y, s / 2) if shape == 0 else canvas.box(x, y, w, h, angle, s * (0.08, 0.35)[shape - 1])
         canvas.place(body, colour, lift=lift, bevel=s * 0.2, gloss=gloss)
         if sign == 0 and s > 14:
-            canvas.paint(_writing(canvas, word, x, y, s * 0.42, 1.6, angle), ink, 0.95)
+            canvas.paint(writing_at(canvas, word, x, y, s * 0.42, 1.6, angle), ink, 0.95)
         elif sign == 1:
             canvas.paint(canvas.polygon(turned(arrow, angle, x, y)), ink, 0.95)
         elif sign == 2:
@@ -189,9 +189,9 @@ def _display(rng: Rng, w: float, h: float, panel: Floats) -> Stamp:
     bezel, lit, style = against(rng, panel), rng.random() < 0.6, int(rng.integers(4))
     glass = hsv(rng.random(), rng.uniform(0.1, 0.7), rng.uniform(0.04, 0.25) if lit else rng.uniform(0.6, 0.9))
     ink = hsv(rng.random(), rng.uniform(0, 0.9), rng.uniform(0.8, 1)) if lit else glass * 0.2
-    digits = _word(rng, 2, 5, list("0123456789.:-"))
+    digits = any_word(rng, 2, 5, list("0123456789.:-"))
     size = min(h * 0.42, w * 0.8 / len(digits))
-    small, bars = _word(rng, 2, 3), rng.uniform(0.15, 1, int(rng.integers(4, 10)))
+    small, bars = any_word(rng, 2, 3), rng.uniform(0.15, 1, int(rng.integers(4, 10)))
     wave = np.cumsum(rng.normal(0, 0.35, 24))
     wave = (wave - wave.mean()) / max(float(np.ptp(wave)), 0.5)
     needle = rng.uniform(-60, 60) - 90
@@ -201,7 +201,7 @@ def _display(rng: Rng, w: float, h: float, panel: Floats) -> Stamp:
         canvas.paint(canvas.box(x, y, w - 8, h - 8, angle, 1), glass)
         canvas.polish(canvas.box(x, y, w - 8, h - 8, angle, 1), 0.5)
         if style == 0:
-            canvas.paint(_writing(canvas, digits, x, y, size, max(1.3, size * 0.12), angle), ink, 0.95)
+            canvas.paint(writing_at(canvas, digits, x, y, size, max(1.3, size * 0.12), angle), ink, 0.95)
         elif style == 1:
             for i, v in enumerate(bars):
                 bw = (w - 16) / len(bars)
@@ -217,7 +217,7 @@ def _display(rng: Rng, w: float, h: float, panel: Floats) -> Stamp:
             canvas.paint(canvas.stroke([foot, spoke(reach * 0.92, angle + needle, *foot)], 1.8), ink, 0.95)
         if style != 3 and h > 34:
             corner = turned([[16 - w / 2, 11 - h / 2]], angle, x, y)[0]
-            canvas.paint(_writing(canvas, small, corner[0], corner[1], 6, 1, angle), ink, 0.8)
+            canvas.paint(writing_at(canvas, small, corner[0], corner[1], 6, 1, angle), ink, 0.8)
 
     return draw
 
@@ -269,7 +269,7 @@ def device_front(rng: Rng, size: int) -> Canvas:
             c.paint(c.box(x, y, cw - 3, ch - 3, 0, 3), coloured(field, grainy(rng, size, 0.01)))
         ink = against(rng, field)
         if framed:
-            c.paint(c.polygon(_bar(cw - 5, ch - 5, 4, x, y), _bar(cw - 8, ch - 8, 3, x, y)), ink, 0.7)
+            c.paint(c.polygon(bar_at(cw - 5, ch - 5, 4, x, y), bar_at(cw - 8, ch - 8, 3, x, y)), ink, 0.7)
         bw, bh, cy = cw - 14, ch - height - 18, y + (-1 if below else 1) * (height / 2 + 3)
         if bh < 16:
             continue
@@ -343,7 +343,9 @@ def device_front(rng: Rng, size: int) -> Canvas:
         elif kind == 6:
             long, pitch = rng.random() < 0.6, rng.uniform(7, 11)
             if long:
-                slots = [_bar(bw * 0.9, pitch * 0.45, pitch, x, cy + v) for v in np.arange(-bh / 2, bh / 2, pitch) + 4]
+                slots = [
+                    bar_at(bw * 0.9, pitch * 0.45, pitch, x, cy + v) for v in np.arange(-bh / 2, bh / 2, pitch) + 4
+                ]
             else:
                 slots = [
                     circle(x + u, cy + v, pitch * 0.28)
@@ -357,7 +359,7 @@ def device_front(rng: Rng, size: int) -> Canvas:
             plate = against(rng, field)
             c.place(c.box(x, cy, min(bw, 90), min(bh, 50), 0, 2), plate, lift=1, bevel=1.5, gloss=0.3)
             r = min(bw, 90, min(bh, 50)) * 0.36
-            c.prints.append(Component(_logo(rng, r, against(rng, plate)), x, cy, r))
+            c.prints.append(Component(makers_mark(rng, r, against(rng, plate)), x, cy, r))
         else:
             track = min(bh, 90) - 14
             c.paint(c.box(x, cy, 5, track, 0, 2.5), dark * 0.5)
@@ -375,20 +377,20 @@ def device_front(rng: Rng, size: int) -> Canvas:
             if bh > 40:
                 c.components.append(Component(slide, x, at, 9))
         room = max(2, min(7, int((cw - 10) / (height * 0.95))))
-        words = _word(rng, min(3, room), room, _MARKS if rng.random() < 0.2 else _MARKS[:22])
+        words = any_word(rng, min(3, room), room, _MARKS if rng.random() < 0.2 else _MARKS[:22])
         spot = y + (1 if below else -1) * (ch / 2 - height / 2 - 6)
         c.prints.append(Component(_text(words, height, weight, ink), x, spot, height))
     if len(c.components) < 4 or len(c.prints) < 2:  # A small front: two plain controls and its maker's mark.
         for x in (110.0, 210.0):
             c.paint(c.disc(x, 160, 10), _darker(panel, 0.3))
             c.components.append(Component(_knob(rng, 20, panel), x, 160, 20))
-            c.prints.append(Component(_text(_word(rng, 3, 5), height, weight, against(rng, panel)), x, 190, height))
+            c.prints.append(Component(_text(any_word(rng, 3, 5), height, weight, against(rng, panel)), x, 190, height))
     return c
 
 
 def _text(words: str, height: float, weight: float, ink: Floats) -> Stamp:
     """Letters."""
-    return lambda canvas, x, y, angle: canvas.paint(_writing(canvas, words, x, y, height, weight, angle), ink, 0.95)
+    return lambda canvas, x, y, angle: canvas.paint(writing_at(canvas, words, x, y, height, weight, angle), ink, 0.95)
 
 
 # Cartons
@@ -411,15 +413,15 @@ def _picture(rng: Rng, r: float) -> Stamp:
         [
             circle(0.5, 0, 0.42),
             np.array([[-0.8, -0.7], [0.6, -0.7], [0.4, 0.8], [-0.6, 0.8]]),
-            _bar(1.8, 0.16, 0.1, 0, 0.9),
+            bar_at(1.8, 0.16, 0.1, 0, 0.9),
         ],
         [
             np.array([[-0.9, 0], [-0.3, -0.6], [0.5, -0.5], [0.95, 0], [0.4, 0.5], [-0.4, 0.6]]),
-            _bar(1.6, 0.08, 0, 0, 0),
+            bar_at(1.6, 0.08, 0, 0, 0),
         ],
         [circle(0, 0, 1) * (0.85, 0.45), np.array([[0.6, 0], [1, -0.5], [1, 0.5]]), circle(-0.5, -0.1, 0.1)],
         [*petals, circle(0, 0, 0.26)],
-        [_bar(0.7, 1.2, 0.2, 0, 0.35), _bar(0.3, 0.6, 0.05, 0, -0.5), _bar(0.7, 0.5, 0, 0, 0.4)],
+        [bar_at(0.7, 1.2, 0.2, 0, 0.35), bar_at(0.3, 0.6, 0.05, 0, -0.5), bar_at(0.7, 0.5, 0, 0, 0.4)],
         [circle(0, 0, 0.95), circle(0.1, 0.1, 0.7), circle(0.2, 0.2, 0.4)],
     )[kind]
 
@@ -435,20 +437,20 @@ def _barcode(rng: Rng, w: float, h: float) -> Stamp:
     """Bars, with their number where there is room."""
     at = np.cumsum(rng.choice([2.0, 3.0, 4.5], 40))
     at, wide = at[at < w - 2] - w / 2, rng.choice([1.0, 1.6, 2.4], 40)
-    number, ink = _word(rng, 6, 8, list("0123456789")), any_colour(rng, (0.02, 0.2))
+    number, ink = any_word(rng, 6, 8, list("0123456789")), any_colour(rng, (0.02, 0.2))
     tall = h - 8 if h > 22 else h
 
     def draw(canvas: Canvas, x: float, y: float, angle: float) -> None:
-        bars = [turned(_bar(b, tall, 0, a, (tall - h) / 2), angle, x, y) for a, b in zip(at, wide, strict=False)]
+        bars = [turned(bar_at(b, tall, 0, a, (tall - h) / 2), angle, x, y) for a, b in zip(at, wide, strict=False)]
         canvas.paint(canvas.polygon(*bars), ink, 0.95)
         if tall < h:
             foot = turned([[0, h / 2 - 3]], angle, x, y)[0]
-            canvas.paint(_writing(canvas, number, foot[0], foot[1], min(6, w / 8), 1, angle), ink, 0.9)
+            canvas.paint(writing_at(canvas, number, foot[0], foot[1], min(6, w / 8), 1, angle), ink, 0.9)
 
     return draw
 
 
-def _decorate(c: Canvas, rng: Rng, face: Cell, tones: list[Floats], printed: bool) -> None:
+def _decorate(c: Canvas, rng: Rng, face: Cell, tones: list[Floats]) -> None:
     """Print a face with fields, words, pictures and codes; what may go wrong with it has a field of its own."""
     x, y, w, h = face
     if rng.random() < 0.6:  # A large shape of another colour behind it all.
@@ -460,9 +462,9 @@ def _decorate(c: Canvas, rng: Rng, face: Cell, tones: list[Floats], printed: boo
             c.polygon(np.concatenate([edge, [[x + w / 2, y + h / 2], [x - w / 2, y + h / 2]]])),
             c.polygon(np.array([[x - w / 2, y - h / 2], [x + w / 2, y - h / 2], [x - w / 2 + 0.2 * w, y + h / 2]])),
             c.disc(x, y + at, min(w, h) * 0.45),
-            c.polygon(*(_bar(w, h / 14, 0, x, y + k * h / 7) for k in range(-3, 4))),
+            c.polygon(*(bar_at(w, h / 14, 0, x, y + k * h / 7) for k in range(-3, 4))),
         )[style]
-        c.paint(_within(c, large), tones[1], rng.uniform(0.4, 1))
+        c.paint(on_part(c, large), tones[1], rng.uniform(0.4, 1))
     for cx, cy, cw, ch in _cells(rng, (x, y, w - 8, h - 8), int(rng.integers(3, 8)), 34):
         kind = int(rng.integers(8))
         if min(cw, ch) < 24:
@@ -476,11 +478,11 @@ def _decorate(c: Canvas, rng: Rng, face: Cell, tones: list[Floats], printed: boo
         ) -> None:
             c.paint(c.box(cx, cy, fw, fh, 0, r), tone, 0.97)
 
-        add = c.prints.append if printed and 30 < cx < 290 and 30 < cy < 290 else _print_on(c)
+        add = c.prints.append if 30 < cx < 290 and 30 < cy < 290 else _print_on(c)
         if kind < 2:
             fh = min(fh, 50)
             field(fw, fh)
-            words = _word(rng, 3, 8)
+            words = any_word(rng, 3, 8)
             high = min(fh * 0.6, fw / len(words))
             add(Component(_text(words, high, max(1.3, high * rng.uniform(0.08, 0.2)), ink), cx, cy, max(high, 9)))
         elif kind < 4:
@@ -500,26 +502,26 @@ def _decorate(c: Canvas, rng: Rng, face: Cell, tones: list[Floats], printed: boo
             rows, table = max(2, int(fh / 9)), rng.random() < 0.4
             for i in range(rows):
                 ly = cy + (i - (rows - 1) / 2) * fh * 0.86 / rows
-                words = _word(rng, 2, max(3, min(14, int(fw / 7))), [*"ABCDEFGHKLMNOPRSTUVXYZ", " "])
+                words = any_word(rng, 2, max(3, min(14, int(fw / 7))), [*"ABCDEFGHKLMNOPRSTUVXYZ", " "])
                 c.paint(c.text(words, cx, ly, 5.2, 1), ink, 0.85)
                 if table and i:
                     c.paint(c.box(cx, ly - fh * 0.43 / rows, fw * 0.9, 0.9), ink, 0.8)
         elif kind == 6:
             r = min(fw, fh) * 0.4
             c.paint(c.disc(cx, cy, r * 1.2), ground)
-            add(Component(_logo(rng, r * 0.9, ink), cx, cy, r * 0.8))
+            add(Component(makers_mark(rng, r * 0.9, ink), cx, cy, r * 0.8))
         else:
             burst = circle(0, 0, 1) * min(fw, fh) * 0.48
             burst = burst * np.where(np.arange(40) % 2, 0.84, 1.0)[:, None] + (cx, cy)
             c.paint(c.polygon(burst), ground)
-            words = _word(rng, 2, 3, list("0123456789%"))
+            words = any_word(rng, 2, 3, list("0123456789%"))
             add(Component(_text(words, min(fw, fh) * 0.3, 2.5, ink), cx, cy, min(fw, fh) * 0.25))
     if rng.random() < 0.5:
         width = rng.uniform(1.5, 4)
         inset = rng.uniform(3, 6)
         outer, inner = (
-            _bar(w - 2 * inset, h - 2 * inset, 3, x, y),
-            _bar(w - 2 * (inset + width), h - 2 * (inset + width), 2, x, y),
+            bar_at(w - 2 * inset, h - 2 * inset, 3, x, y),
+            bar_at(w - 2 * (inset + width), h - 2 * (inset + width), 2, x, y),
         )
         c.paint(c.polygon(outer, inner), tones[-1], 0.9)
 
@@ -546,9 +548,9 @@ def folding_carton(rng: Rng, size: int) -> Canvas:
             face = (160.0, (top + 312) / 2, 300.0, 300 - top)
             c.tint(c.polygon(flap + np.array([2, 4])), 0.7)
             c.place(c.polygon(flap), coloured(tones[1], grainy(rng, size, 0.01)), lift=3, bevel=2, gloss=gloss)
-            words = _word(rng, 3, 8)
+            words = any_word(rng, 3, 8)
             c.paint(c.text(words, 160, max(top / 2, 24), min(22, top * 0.4), 2), against(rng, tones[1]), 0.95)
-        _decorate(c, rng, face, tones, True)
+        _decorate(c, rng, face, tones)
     elif form == 1:  # A box seen over its upper edge and one side.
         w, h = rng.uniform(150, 210), rng.uniform(150, 210)
         dx, dy = float(rng.choice([-1, 1])) * rng.uniform(24, 50), rng.uniform(24, 46)
@@ -566,7 +568,7 @@ def folding_carton(rng: Rng, size: int) -> Canvas:
         seam = np.array([lid[0] * 0.5 + lid[3] * 0.5, lid[1] * 0.5 + lid[2] * 0.5])
         c.tint(c.stroke(seam, 1.5), crease)
         c.place(c.box(x, y, w, h), board, lift=3, bevel=1.5, gloss=gloss)
-        _decorate(c, rng, (x, y, w, h), tones, True)
+        _decorate(c, rng, (x, y, w, h), tones)
     elif form == 2:  # A blank laid flat: panels in a row, flaps above and below, a glue tab.
         n, high = int(rng.integers(2, 5)), rng.uniform(100, 170)
         widths = np.tile(rng.uniform(0.5, 1.5, 2), 2)[:n]
@@ -588,7 +590,7 @@ def folding_carton(rng: Rng, size: int) -> Canvas:
         for k, (px, pw) in enumerate(ends):
             if k % 2 and rng.random() < 0.6:
                 c.paint(c.box(px, 160, pw, high), tones[1 + k % 2])
-            _decorate(c, rng, (px, 160, pw, high), tones, True)
+            _decorate(c, rng, (px, 160, pw, high), tones)
             if k:
                 fold = c.box(px - pw / 2, 160, 2.2, high)
                 c.tint(fold, crease)
@@ -606,36 +608,36 @@ def folding_carton(rng: Rng, size: int) -> Canvas:
         puff = np.clip(1 - ((gx - 160) / (w * 0.5)) ** 2, 0, 1) * np.clip(1 - ((gy - 160) / (h * 0.48)) ** 2, 0, 1)
         c.height += np.sqrt(puff) * np.float32(rng.uniform(6, 16) * c.unit) * c.part
         seal = rng.uniform(14, 24)
-        _decorate(c, rng, (160, 160, w * 0.84, h - 2 * seal - 26), tones, True)
+        _decorate(c, rng, (160, 160, w * 0.84, h - 2 * seal - 26), tones)
         pitch, upright = rng.uniform(3, 5), rng.random() < 0.5
         phase = np.cos(2 * np.pi * (gx if upright else gy) / pitch)
         for s in (-1, 1):
-            strip = _within(c, c.box(160, 160 + s * (h - seal) / 2, w + 4, seal))
+            strip = on_part(c, c.box(160, 160 + s * (h - seal) / 2, w + 4, seal))
             c.paint(strip, tones[int(rng.integers(2))], 0.6)
             c.tint(strip, 1 + np.float32(0.12) * phase)
             for _ in range(int(rng.integers(2, 6))):  # Folds that run out of the seal.
                 px, reach = 160 + rng.uniform(-0.4, 0.4) * w, rng.uniform(14, 40)
                 y = 160 + s * (h / 2 - seal)
                 wrinkle = np.array([[px - 3, y], [px + 3, y], [px + rng.normal(0, 5), y - s * reach]])
-                c.lift(_within(c, c.polygon(wrinkle)), rng.uniform(1, 2.5), 2.5)
+                c.lift(on_part(c, c.polygon(wrinkle)), rng.uniform(1, 2.5), 2.5)
     else:  # A closed box from above: two flaps meet under a strip of tape or a label.
         w, h = rng.uniform(200, 288), rng.uniform(180, 288)
         c.place(c.box(160, 160, w, h, 0, 2), board, lift=5, bevel=2, gloss=gloss)
         cut = 160 + rng.uniform(-0.15, 0.15) * h
-        _decorate(c, rng, (160, (cut + 160 + h / 2) / 2, w - 4, 160 + h / 2 - cut), tones, True)
-        _decorate(c, rng, (160, (cut + 160 - h / 2) / 2, w - 4, cut - 160 + h / 2), tones, True)
+        _decorate(c, rng, (160, (cut + 160 + h / 2) / 2, w - 4, 160 + h / 2 - cut), tones)
+        _decorate(c, rng, (160, (cut + 160 - h / 2) / 2, w - 4, cut - 160 + h / 2), tones)
         gap = c.box(160, cut, w, rng.uniform(1.5, 4))
         c.paint(gap, tones[0] * 0.3)
         c.lift(gap, -2, 1)
         if rng.random() < 0.7:
-            tape = _within(c, c.box(160 + rng.normal(0, 30), cut, rng.uniform(50, 90), rng.uniform(26, 40)))
+            tape = on_part(c, c.box(160 + rng.normal(0, 30), cut, rng.uniform(50, 90), rng.uniform(26, 40)))
             c.paint(tape, any_colour(rng, (0.5, 0.95)), rng.uniform(0.4, 0.9))
             c.polish(tape, 0.5)
     while len(c.prints) < 2:  # A plain box still has its maker's mark, twice.
         x, y = rng.uniform(110, 210, 2)
         plate = any_colour(rng, (0.6, 0.98))
         c.paint(c.disc(x, y, 22), plate)
-        c.prints.append(Component(_logo(rng, 16, against(rng, plate)), x, y, 14))
+        c.prints.append(Component(makers_mark(rng, 16, against(rng, plate)), x, y, 14))
     return c
 
 
@@ -822,8 +824,8 @@ def stitched_patch(rng: Rng, size: int) -> Canvas:
         x, y = 160 + rng.uniform(-1, 1, 2) * (70 if full else 28)
         shape, turn = _piece(rng, a, b), rng.normal(0, 15)
         outline = turned(shape, turn, x, y)
-        c.tint(_within(c, c.polygon(outline + 2.5)), 0.65)
-        body = _within(c, c.polygon(outline))
+        c.tint(on_part(c, c.polygon(outline + 2.5)), 0.65)
+        body = on_part(c, c.polygon(outline))
         cover(body)
         sew(body, spare[(k + 1) % 2], 3.5)
         ring = turned(shape * (1 - 7 / a, 1 - 7 / b), turn, x, y)
@@ -833,7 +835,7 @@ def stitched_patch(rng: Rng, size: int) -> Canvas:
                 tuple(turned([[sx * (a - 22), sy * (b - 22)]], turn, x, y)[0]) for sx in (-1, 1) for sy in (-1, 1)
             ]
         elif rng.random() < 0.7:
-            mark = _logo(rng, min(a, b) * 0.38, any_colour(rng))
+            mark = makers_mark(rng, min(a, b) * 0.38, any_colour(rng))
             mark(c, x, y, 0)
     if rng.random() < 0.5:  # A strap.
         turn, wide, off = float(rng.choice([0, 90])) + rng.normal(0, 10), rng.uniform(26, 48), rng.uniform(-60, 60)
@@ -875,8 +877,8 @@ def _covers(c: Canvas, region: Region, x: float, y: float, reach: float) -> bool
 # Joinery
 
 
-def _timber(rng: Rng, size: int) -> tuple[Floats, Floats]:
-    """Grain along x with one or two knots: a factor of each channel, shape (3, S, S), and relief in units."""
+def _timber(rng: Rng, size: int) -> Floats:
+    """Grain along x with at most three knots, a factor of each channel: shape (3, S, S)."""
     x, y = grid(size)
     warp = rng.uniform(3, 9) * noise(rng, size, 160, 50)
     mark = np.zeros((size, size), np.float32)
@@ -891,7 +893,7 @@ def _timber(rng: Rng, size: int) -> tuple[Floats, Floats]:
     pores = noise(rng, size, 50, 1.4)
     grain = rng.uniform(0.03, 0.12) * rings + rng.uniform(0.02, 0.06) * pores + 0.03 * noise(rng, size, 200, 40)
     depth = np.array([0.7, 1.0, 1.25], np.float32)[:, None, None]
-    return np.clip(1 + (grain - mark) * depth, 0.15, 1.5).astype(np.float32), 0.15 * pores
+    return np.clip(1 + (grain - mark) * depth, 0.15, 1.5).astype(np.float32)
 
 
 def _plank(c: Canvas, rng: Rng, region: Region, tone: Floats, timber: Floats, across: bool, gloss: float) -> None:
@@ -945,7 +947,7 @@ def _peg(rng: Rng, r: float, tone: Floats) -> Stamp:
 def wood_joinery(rng: Rng, size: int) -> Canvas:
     """Boards and slats of unlike woods, joined, pegged and varnished."""
     c = Canvas.blank(backdrop(rng, size))
-    sheets, gloss = [_timber(rng, size)[0] for _ in range(2)], float(rng.choice([0, rng.uniform(0.1, 0.6)]))
+    sheets, gloss = [_timber(rng, size) for _ in range(2)], float(rng.choice([0, rng.uniform(0.1, 0.6)]))
     tones = [_wood_tone(rng) for _ in range(int(rng.integers(1, 5)))]
     for _ in range(12):
         if abs(float(tones[0].mean()) - float(c.background.mean())) > 40:
@@ -1072,8 +1074,8 @@ def wood_joinery(rng: Rng, size: int) -> Canvas:
             all(np.hypot(x - t.x, y - t.y) > 40 for t in c.components)
             and c.part[int(y * c.unit), int(x * c.unit)] > 0.9
         ):
-            word = _word(rng, 2, 5)
-            c.paint(_within(c, _writing(c, word, x, y, rng.uniform(10, 16), 1.8, turn)), hsv(0.06, 0.4, 0.15), 0.7)
+            word = any_word(rng, 2, 5)
+            c.paint(on_part(c, writing_at(c, word, x, y, rng.uniform(10, 16), 1.8, turn)), hsv(0.06, 0.4, 0.15), 0.7)
     return c
 
 
@@ -1092,7 +1094,7 @@ def _article(rng: Rng, kind: int, long: float, wide: float, bed: Floats) -> Stam
     def draw(canvas: Canvas, x: float, y: float, angle: float) -> None:
         def bar(a: float, b: float, w: float, radius: float = 0.0) -> Region:
             """From a to b along the thing, both as shares of half its length."""
-            middle = _bar((b - a) * long / 2, w, radius, (a + b) * long / 4, 0)
+            middle = bar_at((b - a) * long / 2, w, radius, (a + b) * long / 4, 0)
             return canvas.polygon(turned(middle, angle, x, y))
 
         if kind < 4:
@@ -1387,7 +1389,7 @@ def moulded_cap_set(rng: Rng, size: int) -> Canvas:
                     c.lift(c.disc(*spot, s), rng.uniform(-1.5, 1.5), 1.5)
                     c.tint(c.disc(*spot, s, s * 0.7), 0.85)
                     continue
-                words = _within(c, c.text(_word(rng, 2, 4, _MARKS), *spot, 7.5, 1.4))
+                words = on_part(c, c.text(any_word(rng, 2, 4, _MARKS), *spot, 7.5, 1.4))
                 c.paint(words, ink, 0.9)
                 c.lift(words, 0.8, 0.8)
         clip = against(rng, colour) if rng.random() < 0.4 else colour * 0.85 + 12

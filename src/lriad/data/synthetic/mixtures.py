@@ -35,21 +35,21 @@ Piece = tuple[list[NDArray], int]
 _LETTERS = list("ABCDEFGHKLMNOPRSTUVXYZ")
 
 
-def _bar(w: float, h: float, radius: float, x: float, y: float) -> NDArray:
+def bar_at(w: float, h: float, radius: float, x: float, y: float) -> NDArray:
     """The outline of a rectangle around a point."""
     return rounded_box(w, h, radius) + np.array([x, y])
 
 
-def _within(canvas: Canvas, region: Region) -> Region:
+def on_part(canvas: Canvas, region: Region) -> Region:
     """The region without what lies off the part."""
     return region._replace(alpha=region.alpha * (canvas.part[region.rows, region.cols] > 0.9))
 
 
-def _word(rng: Rng, low: int, high: int, letters: Sequence[str] = _LETTERS) -> str:
+def any_word(rng: Rng, low: int, high: int, letters: Sequence[str] = _LETTERS) -> str:
     return "".join(rng.choice(list(letters), int(rng.integers(low, high + 1))))
 
 
-def _writing(canvas: Canvas, words: str, x: float, y: float, height: float, weight: float, angle: float) -> Region:
+def writing_at(canvas: Canvas, words: str, x: float, y: float, height: float, weight: float, angle: float) -> Region:
     """Letters around a centre, turned."""
     upright = canvas.text(words, x, y, height, weight)
     if angle % 360 == 0:
@@ -66,16 +66,16 @@ def _writing(canvas: Canvas, words: str, x: float, y: float, height: float, weig
     return Region(rows, cols, whole[rows, cols])
 
 
-def _logo(rng: Rng, radius: float, ink: Floats) -> Stamp:
+def makers_mark(rng: Rng, radius: float, ink: Floats) -> Stamp:
     """A simple mark of a maker."""
-    style, spread, word = int(rng.integers(5)), rng.uniform(0.3, 0.7), _word(rng, 1, 2)
+    style, spread, word = int(rng.integers(5)), rng.uniform(0.3, 0.7), any_word(rng, 1, 2)
     points = int(rng.integers(3, 8))
 
     def draw(canvas: Canvas, x: float, y: float, angle: float) -> None:
         ring = [circle(x, y, radius), circle(x, y, radius * (0.6 + 0.3 * spread))]
         star = circle(0, 0, 1)[:: 40 // (2 * points)][: 2 * points] * radius
         star = star * np.where(np.arange(len(star)) % 2, spread, 1.0)[:, None]
-        bars = [turned(_bar(1.8 * radius, 0.35 * radius, 0, 0, at * radius), angle, x, y) for at in (-1, 0, 1)]
+        bars = [turned(bar_at(1.8 * radius, 0.35 * radius, 0, 0, at * radius), angle, x, y) for at in (-1, 0, 1)]
         shapes = (
             [*ring, turned(star * 0.55, angle, x, y)],
             [turned(star, angle, x, y)],
@@ -86,7 +86,7 @@ def _logo(rng: Rng, radius: float, ink: Floats) -> Stamp:
         canvas.paint(canvas.polygon(*shapes), ink, 0.95)
         if style == 4:
             behind = np.full(3, 255.0 if ink.mean() < 120 else 20.0)
-            canvas.paint(_writing(canvas, word, x, y, radius * 0.7, 2, angle), behind, 0.95)
+            canvas.paint(writing_at(canvas, word, x, y, radius * 0.7, 2, angle), behind, 0.95)
 
     return draw
 
@@ -100,13 +100,13 @@ def _device(rng: Rng, kind: int, w: float, h: float, board: Floats, metal: Float
     if kind in (0, 6) and rng.random() < 0.6 and board.mean() > 85:
         colour = np.full(3, rng.uniform(20, 45), np.float32)
     ink = against(rng, colour)
-    word, rows = _word(rng, 2, 5, [*_LETTERS, *"0123456789"]), int(rng.integers(2, 5))
+    word, rows = any_word(rng, 2, 5, [*_LETTERS, *"0123456789"]), int(rng.integers(2, 5))
     r, n = min(w, h) / 2, max(2, int(max(w, h) / 8))
     flip = float(rng.choice([0, 90]))
 
     def put(canvas: Canvas, x: float, y: float, angle: float) -> None:
         def box(cx: float, cy: float, bw: float, bh: float, radius: float = 0.0) -> Region:
-            return canvas.polygon(turned(_bar(bw, bh, radius, cx, cy), angle, x, y))
+            return canvas.polygon(turned(bar_at(bw, bh, radius, cx, cy), angle, x, y))
 
         if kind == 0:  # A chip with legs.
             at = [((i - (n - 1) / 2) * 7.5, side * (h / 2 - 2)) for i in range(n) for side in (-1, 1)]
@@ -119,7 +119,7 @@ def _device(rng: Rng, kind: int, w: float, h: float, board: Floats, metal: Float
             dot = turned(circle(6 - bw / 2, 6 - bh / 2, 2.2), angle, x, y)
             canvas.paint(canvas.polygon(dot), ink, 0.6)
             if len(word) * 5 < bw - 10:
-                canvas.paint(_writing(canvas, word, x, y, 6.5, 1, angle), ink, 0.8)
+                canvas.paint(writing_at(canvas, word, x, y, 6.5, 1, angle), ink, 0.8)
         elif kind == 1:  # A can.
             canvas.place(box(0, 0, 1.9 * r, 1.9 * r, r * 0.3), colour * 0.5, lift=2, bevel=2)
             canvas.place(canvas.disc(x, y, r * 0.92), colour, lift=8, bevel=r * 0.35, gloss=gloss)
@@ -151,7 +151,7 @@ def _device(rng: Rng, kind: int, w: float, h: float, board: Floats, metal: Float
                 for i in range(rows):
                     canvas.tint(box(0, (i - (rows - 1) / 2) * h / rows, w * 0.9, h / rows * 0.3), 0.55)
             else:
-                canvas.paint(_writing(canvas, word[:3], x, y, min(h * 0.3, w * 0.2), 1.3, angle), ink, 0.85)
+                canvas.paint(writing_at(canvas, word[:3], x, y, min(h * 0.3, w * 0.2), 1.3, angle), ink, 0.85)
         elif kind == 6:  # A square chip with contacts on four sides.
             q, m = 2 * r, max(3, int(r / 4))
             at = [((i - (m - 1) / 2) * q * 0.8 / m, side * (r - 2)) for i in range(m) for side in (-1, 1)]
@@ -233,7 +233,7 @@ def control_unit(rng: Rng, size: int) -> Canvas:
         x, y = at
         # What shows where it is missing: a seat, pads and a printed frame.
         c.tint(c.box(x, y, bw, bh), footprint)
-        pads = [_bar(6, 6, 1, x + s * (bw / 2 - 4), y + t * (bh / 2 - 4)) for s in (-1, 1) for t in (-1, 1)]
+        pads = [bar_at(6, 6, 1, x + s * (bw / 2 - 4), y + t * (bh / 2 - 4)) for s in (-1, 1) for t in (-1, 1)]
         c.place(c.polygon(*pads), metal, lift=0.4, bevel=1, gloss=0.3)
         if outlined:
             frame = [rounded_box(bw + 5, bh + 5, 0) + at, rounded_box(bw + 2.5, bh + 2.5, 0) + at]
@@ -252,7 +252,7 @@ def control_unit(rng: Rng, size: int) -> Canvas:
         if spot := room(bw, bh):
             paper, x, y = any_colour(rng, (0.7, 0.98)), *spot
             c.place(c.box(x, y, bw, bh, 0, 1), paper, lift=0.5, bevel=1)
-            c.paint(c.text(_word(rng, 3, 5), x, y - bh * 0.2, bh * 0.26, 1), paper * 0.2, 0.9)
+            c.paint(c.text(any_word(rng, 3, 5), x, y - bh * 0.2, bh * 0.26, 1), paper * 0.2, 0.9)
             bars = np.cumsum(rng.choice([1.5, 2.5, 3.5], 14))
             bars = bars[bars < bw - 8] - bw / 2 + 3
             c.paint(c.stroke([[(x + v, y + bh * 0.1), (x + v, y + bh * 0.35)] for v in bars], 1), paper * 0.2, 0.9)
@@ -289,31 +289,31 @@ def _tool(rng: Rng, kind: int, long: float, wide: float) -> list[Piece]:
     if kind == 1:  # A key.
         n = int(rng.integers(2, 5))
         steps = [
-            _bar(a * 0.14, r * d, 0, a * (0.9 - 0.24 * i), r * d / 2) for i, d in enumerate(rng.uniform(0.35, 0.8, n))
+            bar_at(a * 0.14, r * d, 0, a * (0.9 - 0.24 * i), r * d / 2) for i, d in enumerate(rng.uniform(0.35, 0.8, n))
         ]
         bow = [circle(r - a, 0, r), circle(r - a, 0, r * rng.uniform(0.3, 0.6))]
-        return [([_bar(long - 2 * r + 6, t, 0, r - 3, 0)], 0), *(([s], 0) for s in steps), (bow, 0)]
+        return [([bar_at(long - 2 * r + 6, t, 0, r - 3, 0)], 0), *(([s], 0) for s in steps), (bow, 0)]
     if kind == 2:  # A ring or a washer.
         return [([circle(0, 0, r), circle(0, 0, r * rng.uniform(0.4, 0.75))], 0)]
     if kind == 3:  # A bar, a cylinder or a battery.
-        cap = _bar(long * 0.16, wide, 2, a * 0.84, 0)
+        cap = bar_at(long * 0.16, wide, 2, a * 0.84, 0)
         return [([rounded_box(long, wide * 0.9, r * rng.uniform(0, 1))], 0), ([cap], 1)]
     if kind == 4:  # A clip.
         s = t * 0.9
-        arms = [_bar(long - r, s, s * 0.4, r / 2, side * (r - s / 2)) for side in (-1, 1)]
+        arms = [bar_at(long - r, s, s * 0.4, r / 2, side * (r - s / 2)) for side in (-1, 1)]
         half = circle(r - a, 0, r)
         inner = circle(r - a, 0, r - s)
         bend = np.concatenate([half[half[:, 0] <= r - a + 0.1], inner[inner[:, 0] <= r - a + 0.1][::-1]])
         return [([arm], 0) for arm in arms] + [([bend], 0)]
     if kind == 5:  # A screwdriver or a brush.
-        handle = _bar(long * 0.45, wide * 0.9, r * rng.uniform(0.2, 0.9), -long * 0.275, 0)
-        tip = _bar(long * 0.1, t * 1.4, 1, a - long * 0.05, 0)
-        return [([_bar(long * 0.6, t * 0.8, 0, long * 0.2, 0)], 0), ([tip], 0), ([handle], 1)]
+        handle = bar_at(long * 0.45, wide * 0.9, r * rng.uniform(0.2, 0.9), -long * 0.275, 0)
+        tip = bar_at(long * 0.1, t * 1.4, 1, a - long * 0.05, 0)
+        return [([bar_at(long * 0.6, t * 0.8, 0, long * 0.2, 0)], 0), ([tip], 0), ([handle], 1)]
     if kind == 6:  # A nut or a plug.
         corners = int(rng.choice([4, 5, 8]))
         return [([circle(0, 0, r)[:: 40 // corners], circle(0, 0, r * rng.uniform(0.3, 0.6))], 0)]
     if kind == 7:  # A hammer or a tee.
-        head = _bar(wide * 0.5, wide, 3, a - wide * 0.25, 0)
+        head = bar_at(wide * 0.5, wide, 3, a - wide * 0.25, 0)
         return [([rounded_box(long * 0.9, t, t * 0.5) - (long * 0.05, 0)], 1), ([head], 0)]
     # A spanner bent at a right angle.
     s = max(t * 0.8, 5)
@@ -441,7 +441,9 @@ def dial_plate(rng: Rng, size: int) -> Canvas:
     height = max(10, min(height, chord / (0.95 * digits)))
 
     def number(text: str) -> Stamp:
-        return lambda canvas, x, y, angle: canvas.paint(_writing(canvas, text, x, y, height, weight, angle), ink, 0.95)
+        return lambda canvas, x, y, angle: canvas.paint(
+            writing_at(canvas, text, x, y, height, weight, angle), ink, 0.95
+        )
 
     for i in range(majors):
         angle = start + sweep * i / count
@@ -451,10 +453,10 @@ def dial_plate(rng: Rng, size: int) -> Canvas:
     pointing = start + sweep * rng.random()
     free = pointing + 180 if clock else 90 if abs((pointing - 90 + 180) % 360 - 180) > 60 else pointing + 180
     at = spoke(ring * 0.55, free)
-    logo = _logo(rng, 11, accent)
+    logo = makers_mark(rng, 11, accent)
     c.prints.append(Component(logo, *at, 11))
     if rng.random() < 0.5:
-        c.paint(c.text(_word(rng, 2, 5), at[0], at[1] - 20 if at[1] > 160 else at[1] + 20, 9, 1.3), ink, 0.9)
+        c.paint(c.text(any_word(rng, 2, 5), at[0], at[1] - 20 if at[1] > 160 else at[1] + 20, 9, 1.3), ink, 0.9)
     reach = ring - height * 0.9
     hub, half = rng.uniform(7, 15), rng.uniform(2, 5)
     hands = [(reach, pointing, half)]
@@ -564,19 +566,19 @@ def baked_snack(rng: Rng, size: int) -> Canvas:
                 c.tint(c.disc(px, py, dot), 0.5)
         if rng.random() < 0.3:
             for at in np.linspace(-0.7, 0.7, int(rng.integers(3, 8))) * 2 * b / 2:
-                c.lift(_within(c, c.stroke(turned([[-a * 0.9, at], [a * 0.9, at]], tilt, 160, 160), 4)), 1.5, 2)
+                c.lift(on_part(c, c.stroke(turned([[-a * 0.9, at], [a * 0.9, at]], tilt, 160, 160), 4)), 1.5, 2)
     elif kind == 2:
         style, step = int(rng.integers(3)), rng.uniform(14, 28)
         coat = against(rng, dough)
         for at in np.arange(-a + 14, a - 12, step):
             line = turned([[at - 5, -b * 0.86], [at + 5, b * 0.86]], tilt, 160, 160)
             if style == 0:
-                c.lift(_within(c, c.stroke(line, step * 0.5)), 2.5, step * 0.25)
+                c.lift(on_part(c, c.stroke(line, step * 0.5)), 2.5, step * 0.25)
             elif style == 1:
-                c.place(_within(c, c.stroke(line, step * 0.35)), coat, lift=2, bevel=3, gloss=0.4)
+                c.place(on_part(c, c.stroke(line, step * 0.35)), coat, lift=2, bevel=3, gloss=0.4)
         if style == 2:
             top = rounded_box(2 * a - 20, 2 * b - 18, b * 0.6)
-            c.place(_within(c, c.polygon(turned(top, tilt, 160, 160))), coat, lift=2, bevel=4, gloss=0.3)
+            c.place(on_part(c, c.polygon(turned(top, tilt, 160, 160))), coat, lift=2, bevel=4, gloss=0.3)
     if rng.random() < (0.9 if kind == 3 else 0.5):  # Seeds, salt or crumbs, evenly strewn.
         long, ratio = rng.uniform(2.4, 5), rng.uniform(0.35, 1)
         colours = [against(rng, dough) for _ in range(int(rng.integers(1, 3)))]
@@ -653,13 +655,13 @@ def printed_lid(rng: Rng, size: int) -> Canvas:
 
     def printed(words: str, height: float, weight: float, colour: Floats) -> Stamp:
         def draw(canvas: Canvas, x: float, y: float, angle: float) -> None:
-            canvas.paint(_writing(canvas, words, x, y, height, weight, angle), colour, 0.95)
+            canvas.paint(writing_at(canvas, words, x, y, height, weight, angle), colour, 0.95)
 
         return draw
 
     for k, level in enumerate(levels):
         chord = 2 * a * inner * float(np.sqrt(max(0.1, 1 - (abs(level) + 0.08) ** 2)))
-        words = " ".join(_word(rng, 2, 7) for _ in range(int(rng.integers(1, 3))))
+        words = " ".join(any_word(rng, 2, 7) for _ in range(int(rng.integers(1, 3))))
         if len(words) > 10:
             words = words[:10].strip()
         height = min(room * rng.uniform(0.4, 0.75), chord * 0.88 / (0.95 * len(words)), 44)
@@ -668,19 +670,19 @@ def printed_lid(rng: Rng, size: int) -> Canvas:
             height = min(room * 0.6, chord * 0.8 / (0.95 * len(words)))
         x, y = spoke(level * reach, turn + 90)
         if rng.random() < 0.25:
-            draw = _logo(rng, min(room * 0.42, 26), second)
+            draw = makers_mark(rng, min(room * 0.42, 26), second)
             c.prints.append(Component(draw, x, y, min(room * 0.42, 26), turn))
             continue
         draw = printed(words, height, max(2, height * rng.uniform(0.08, 0.16)), ink if k % 2 == 0 else second)
         c.prints.append(Component(draw, x, y, max(height, 14), turn))
     if rng.random() < 0.4:  # Small print around the edge.
-        small, radius = _word(rng, 12, 30, [*_LETTERS, " "]), a * (inner + 0.02)
+        small, radius = any_word(rng, 12, 30, [*_LETTERS, " "]), a * (inner + 0.02)
         if form == 0:
             first = rng.uniform(0, 360)
             for k, letter in enumerate(small):
                 angle = first + k * 480 / radius
                 px, py = spoke(radius, angle)
-                c.paint(_writing(c, letter, px, py, 6.5, 1, angle + 90), ink, 0.85)
+                c.paint(writing_at(c, letter, px, py, 6.5, 1, angle + 90), ink, 0.85)
     return c
 
 
@@ -735,7 +737,7 @@ def side_fastener(rng: Rng, size: int) -> Canvas:
             ridge = np.min([np.cos(2 * np.pi * t) for t in turns], 0).astype(np.float32)
             if style == 4:
                 ridge = np.where(ridge > 0.3, 1, -1).astype(np.float32)
-            inside = _within(c, region)
+            inside = on_part(c, region)
             c.tint(inside, 0.84 + 0.2 * ridge)
             view = c.height[inside.rows, inside.cols]
             view += inside.alpha * ridge[inside.rows, inside.cols] * np.float32(0.9 * c.unit)
@@ -811,8 +813,8 @@ def cog_set(rng: Rng, size: int) -> Canvas:
         else:
             c.place(c.disc(x, y, bore), against(rng, colour), lift=4, bevel=bore * 0.6, gloss=gloss)
         if build == 2 and rng.random() < 0.7:
-            word, spot = _word(rng, 2, 4), spoke((rim + hub * 1.2) / 2, start + 40, x, y)
-            c.paint(_writing(c, word, *spot, (rim - hub) * 0.22, 1.5, start + 130), colour * 0.45, 0.8)
+            word, spot = any_word(rng, 2, 4), spoke((rim + hub * 1.2) / 2, start + 40, x, y)
+            c.paint(writing_at(c, word, *spot, (rim - hub) * 0.22, 1.5, start + 130), colour * 0.45, 0.8)
 
         def draw(canvas: Canvas, x: float, y: float, angle: float, face: ArrayLike = face) -> None:
             canvas.place(canvas.polygon(turned(tooth, angle, x, y)), face, lift=5, bevel=bevel, gloss=gloss)

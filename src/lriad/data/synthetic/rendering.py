@@ -139,10 +139,10 @@ def _wear(canvas: Canvas, rng: Rng) -> None:
 
 
 def _any_rig(direction: float, mask: NDArray[np.bool_], rng: Rng) -> Rig:
-    """Any camera that sees the whole of a mask, which is not empty."""
+    """Any camera that sees the whole of a mask; of an empty one, the middle of the picture."""
     monochrome, turns = bool(rng.random() < 0.25), int(rng.integers(4))
     zoom = rng.uniform(1.1, 1.8) if rng.random() < 0.35 else 1.0
-    rows, cols = np.nonzero(mask)
+    rows, cols = np.nonzero(mask) if mask.any() else np.array([[len(mask) // 2]] * 2)
     box = np.array([[cols.min(), rows.min()], [cols.max(), rows.max()]]) * (UNITS / len(mask))
     largest = np.sqrt(MAX_AREA / max(float(mask.mean()), 0.02))  # A defect does not fill the picture.
     zoom = max(1.0, min(zoom, largest, UNITS / (float((box[1] - box[0]).max()) + 60)))

@@ -86,13 +86,16 @@ def see(eyes: Eyes, drawings: Drawings, indices: NDArray[np.intp]) -> list[torch
     return [torch.cat(tensors) for tensors in zip(*parts, strict=True)]
 
 
+@torch.inference_mode()
 def judge_eyes(eyes: Eyes, drawings: Drawings, indices: NDArray[np.intp]) -> dict[str, float]:
     """How well defects are told and found: AUROC of the picture, share whose strongest token shows the defect."""
     from sklearn.metrics import roc_auc_score
 
     if not len(indices):
         return {}
-    _, here_NT, kind_NTK, somewhere_N = see(eyes, drawings, indices)
+    batches = (indices[start : start + 64] for start in range(0, len(indices), 64))
+    logits = zip(*(eyes.look(*drawings.take(batch))[1:] for batch in batches), strict=True)
+    here_NT, kind_NTK, somewhere_N = map(torch.cat, logits)
     rows = [drawings.rows[i] for i in indices]
     truth = np.array([row["label"] == "defect" for row in rows])
     strongest = here_NT.argmax(1).numpy()

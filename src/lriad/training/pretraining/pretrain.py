@@ -2,8 +2,8 @@
 
 No category of the families `objects` and `textures`, which are for testing, and no photograph of a part is in it. The
 family `parts` is divided by category: most are for both supervised stages; some the eyes never learn from, so that the
-words (and GRPO, which needs parts that the policy is not sure of) learn from eyes that see something new; and some are
-only looked at: on these the operating point is chosen.
+words, and GRPO after them, learn from eyes that see something new; and some are only looked at: on these the operating
+point is chosen.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ from lriad.verdict import Mode
 _EYES = Schedule(steps=1000, batch_size=64, learning_rate=1e-3, warmup_steps=100)
 _TEXT = Schedule(steps=600, batch_size=32, learning_rate=1.5e-3)
 _MEASURED = slice(0, 15_000, 50)
-"""Drawings that the spread of the eyes' channels is measured on; a category that is added later is not among them, so
-that what is sensed in the others stays as it is."""
+"""Which of the drawings that the eyes learn from the spread of their channels is measured on."""
 _WATCHED = 80
 """New drawings a category that the operating point is chosen on."""
 
@@ -49,7 +48,7 @@ class PretrainConfig:
         grpo_steps: Updates of the third; 0 leaves it out, as for the shipped weights: sixty of them moved balanced
             accuracy on the watched categories by 0.2 points, and the place named was right 13 points less often.
         unseen_categories: Categories that the eyes do not learn from. Of what they have learned from they are far surer
-            than of anything new; half of the examples for the words are of these, and GRPO has only these.
+            than of anything new; half of the examples for the words are of these, and GRPO has the same drawings.
         validation_categories: Categories that nothing is trained on.
         seed: Of drawings, batches and weights.
     """
@@ -143,13 +142,24 @@ class Impressions:
 
 
 def perceive(output: Path, config: PretrainConfig, progress: bool) -> Impressions:
-    """The first stage: draw, sense, teach the eyes, and see with them."""
+    """The first stage: draw, sense, teach the eyes, and see with them.
+
+    Args:
+        output: Gets `drawings/`, `sensed/` (330 KB a drawing) and `eyes/`; what is there is not done again.
+        config: Settings.
+        progress: Show progress bars.
+
+    Raises:
+        LriadError: The folder holds a run with other settings.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    _claim(output, config)
     tasks = (eyes_categories(config), config.unseen_categories, config.validation_categories)
     rows = draw(output / "drawings", [name for names in tasks for name in names], config.images, config.seed)
     torch.manual_seed(config.seed)
     eyes = architecture.imagenet_eyes()
     image_processor = architecture.build_image_processor()
-    measure_channels(eyes, image_processor, rows[_MEASURED])
+    measure_channels(eyes, image_processor, measured(rows, config))
     drawings = Drawings(rows, sense(eyes, image_processor, rows, output / "sensed", progress), defective_cells(rows))
     seen, unseen, validation = (drawings.of(names) for names in tasks)
     settings: dict[str, Any] = {"seed": config.seed, "progress": progress}
@@ -176,14 +186,15 @@ def teach_words(
         output: Gets `text/`.
         folder: Of the policy.
         progress: Show a progress bar.
-        undecided: The reasoning always leaves the verdict open and the answer is drawn by lot, so that the policy
-            describes what it sees and has learned nothing of verdicts: a start for experiments.
+        undecided: The reasoning always leaves the verdict open and the answer is drawn by lot, so that the words
+            describe what the eyes hand on and tell no verdict: a start for experiments.
     """
     rows, eyes = impressions.rows, impressions.eyes
     lessons = [Lesson(row) for row in rows]
     for part in impressions.parts:
         share = 1.0 if undecided else config.doubtful_share
-        of_part = lessons_from([rows[i] for i in part], *(logits[part] for logits in impressions.logits), share)
+        here, kind, somewhere = (logits[part] for logits in impressions.logits)
+        of_part = lessons_from([rows[i] for i in part], here, kind, somewhere, share)
         for index, lesson in zip(part, of_part, strict=True):
             lessons[index] = replace(lesson, undecided=undecided)
     seen, unseen, validation = impressions.parts
@@ -205,6 +216,12 @@ def write_whole(file: Path, text: str) -> None:
     partial.replace(file)
 
 
+def measured(rows: list[dict[str, Any]], config: PretrainConfig) -> list[dict[str, Any]]:
+    """The drawings that the spread of the eyes' channels is measured on."""
+    own = set(eyes_categories(config))
+    return [row for row in rows if row["category"] in own][_MEASURED]
+
+
 def _save(model: Any, processor: Any, folder: Path) -> None:
     """Write a policy, whole or not at all."""
     partial = folder.with_name(f".{folder.name}.partial")
@@ -215,7 +232,7 @@ def _save(model: Any, processor: Any, folder: Path) -> None:
 
 
 def _reinforce(output: Path, config: PretrainConfig, policy: Path) -> Path:
-    """GRPO on the categories kept for it; returns the run folder."""
+    """GRPO on the categories that the eyes have not learned from; returns the run folder."""
     from lriad.training.recipe import load_recipe
     from lriad.training.train import train
 

@@ -207,6 +207,12 @@ def _overlapping(text: str, phrases: Sequence[str], offsets: Sequence[tuple[int,
     return [float(any(low < end and start < high for low, high in found)) for start, end in offsets]
 
 
+def equally_of(parts: Sequence[NDArray[np.intp]], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """So many indices, equally many of each part (the first ones have one more where that does not come out even)."""
+    shares = [len(share) for share in np.array_split(np.arange(count), len(parts))]
+    return np.concatenate([rng.choice(part, n, replace=n > len(part)) for part, n in zip(parts, shares, strict=True)])
+
+
 def teach_text(
     model: Any,
     processor: Any,
@@ -259,8 +265,7 @@ def teach_text(
         return parts | {"loss": loss}, image.squeeze(1)
 
     def losses_of(rng: np.random.Generator) -> dict[str, torch.Tensor]:
-        each = schedule.batch_size // len(train)
-        return losses(np.concatenate([rng.choice(part, each, replace=False) for part in train]), rng)[0]
+        return losses(equally_of(train, schedule.batch_size, rng), rng)[0]
 
     @torch.inference_mode()
     def judge(limit: int = 256) -> dict[str, float]:
