@@ -30,10 +30,8 @@ results: setup ## Measure everything in docs/results (a day; goes on where it wa
 	$(BIN)/lriad pretrain --output runs/pretrain
 	$(BIN)/python experiments/eyes.py --run runs/pretrain
 	$(BIN)/python experiments/policy.py
-	$(BIN)/python experiments/undecided.py --run runs/pretrain
 	$(BIN)/python experiments/ceiling.py
 	$(BIN)/python experiments/evidence.py --jobs 2
-	$(BIN)/python experiments/evidence.py --jobs 2 --start undecided
 	@[ -z "$$LRIAD_REAL_DATA" ] || $(BIN)/python experiments/practitioner.py --draws 3
 
 lint: setup ## Check style, format and types

@@ -1,14 +1,13 @@
 """The paper's cross-family protocol in small: plain GRPO, the paper's reward and ours; seeds, ablations, rare defects.
 
     python experiments/evidence.py                             # everything, the most important first
-    python experiments/evidence.py --start undecided           # the same from a policy that was not taught to judge
     python experiments/evidence.py --jobs 2 --only accuracy paper focal "warm start"
     python experiments/evidence.py --table                     # only the tables, of what is done
 
 The same command goes on where it was stopped: a finished run is not done again, a killed one goes on from its
-checkpoint. What is finished stands in `docs/results/evidence.json` (or `undecided.json`), by a hash of policy, recipe
-and data: with that file a run counts as done on another machine too. (The hash does not see a change of the code.)
-After every run the JSON, the page and the figure are written anew.
+checkpoint. What is finished stands in `docs/results/evidence.json`, by a hash of policy, recipe and data: with that
+file a run counts as done on another machine too. (The hash does not see a change of the code.) After every run the
+JSON, the page and the figure are written anew.
 """
 
 from __future__ import annotations
@@ -60,36 +59,6 @@ WITH_INTERVAL = ("balanced_accuracy", "recall_at_fpr_5")
 HEADINGS = {**COLUMNS, "place_right": "place named", "kind_right": "kind named"}
 BOTH = "both ways"
 
-
-@dataclass(frozen=True)
-class Start:
-    """Where all runs start.
-
-    Attributes:
-        stem: Name of the results' files.
-        policy: A model's folder, or `embedded`.
-        about: What it is, in words.
-    """
-
-    stem: str
-    policy: str
-    about: str
-
-
-STARTS = {
-    "supervised": Start(
-        "evidence",
-        "embedded",
-        "the weights of the supervised stage, which ship in the package and were taught to judge",
-    ),
-    "undecided": Start(
-        "undecided",
-        "runs/undecided/model",
-        "eyes of the same run of `lriad pretrain`, and words that leave every verdict open and answer by lot "
-        "(`experiments/undecided.py`). The words were taught no verdict; the eyes hand on what they were taught on "
-        "drawings, so that what is to be learned is to judge by it",
-    ),
-}
 
 Records = Mapping[str, Mapping[str, Any]]
 """Finished runs by their keys, as `metrics.json` holds them."""
@@ -278,7 +247,7 @@ def differences_table(summary: Mapping[str, Any], chosen: Sequence[tuple[str, st
     return TextTable(title, columns, rows, left=2) if rows else None
 
 
-def to_markdown(start: Start, runs: Sequence[Run], records: Records, summary: Mapping[str, Any]) -> str:
+def to_markdown(runs: Sequence[Run], records: Records, summary: Mapping[str, Any]) -> str:
     """The whole page."""
     main = ["warm start", *METHODS]
     rare = rare_groups(runs)
@@ -298,13 +267,14 @@ def to_markdown(start: Start, runs: Sequence[Run], records: Records, summary: Ma
     ]
     done = sum(run.key in records for run in runs)
     seconds = sum(sum(record["seconds"].values()) for record in records.values())
-    command = "python experiments/evidence.py" + ("" if start.stem == "evidence" else f" --start {start.stem}")
     head = f"""# Evidence: the cross-family protocol in small
 
-`{command}`; {done} of {len(runs)} runs are done ({seconds / 3600:.1f} hours of them). Numbers, settings and versions
-of each run: `{start.stem}.json`. Recipe `{RECIPE}` but for what a name says, without class-balanced sampling and
-validation images. All runs start from one policy ('warm start', `{runs[0].policy_sha256[:12]}`): {start.about}.
-Trained on one family of procedural images, tested on another, no category in common, in reason mode, greedy.
+`python experiments/evidence.py`; {done} of {len(runs)} runs are done ({seconds / 3600:.1f} hours of them). Numbers,
+settings and versions of each run: `evidence.json`. Recipe `{RECIPE}` but for what a name says, without class-balanced
+sampling and validation images. All runs start from one policy ('warm start', `{runs[0].policy_sha256[:12]}`): the
+supervised stage's weights, which ship in the package and were taught to judge, on drawings. (Some of them were drawn
+with an eye on what earlier eyes got wrong in 'objects'.) Trained on one family of procedural images, tested on another,
+no category in common, in reason mode, greedy.
 {describe_data(runs)}
 
 - `accuracy`: plain GRPO. `paper`: Eq. 4 literally, read as `signed`. `focal`: ours, class factor
@@ -317,7 +287,7 @@ Trained on one family of procedural images, tested on another, no category in co
 - `(images)`: there is one seed, and the interval is the bootstrap paired by image.
 - 'place named', 'kind named': share of the defects found whose reasoning names the right one and no other.
 """
-    figure = f"![Balanced accuracy and recall at 5 % false alarms of each method]({start.stem}.png)"
+    figure = "![Balanced accuracy and recall at 5 % false alarms of each method](evidence.png)"
     parts = [head.strip(), figure, *(table.to_markdown() for table in tables if table), rare_note(records)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -392,7 +362,7 @@ def done_records(runs: Sequence[Run], output: Path, stored: Mapping[str, Any]) -
 
 
 def write_results(
-    start: Start, runs: Sequence[Run], records: Records, stored: Mapping[str, Any], output: Path, results: Path
+    runs: Sequence[Run], records: Records, stored: Mapping[str, Any], output: Path, results: Path
 ) -> None:
     """Write the JSON, the page and the figure; runs that are stored and not of this plan stay in the JSON."""
     summary = summarise(runs, records, image_bootstrap(runs, output))
@@ -402,9 +372,9 @@ def write_results(
         "summary": summary,
         "runs": {**stored, **records},
     }
-    write_whole(results / f"{start.stem}.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    write_whole(results / f"{start.stem}.md", to_markdown(start, runs, records, summary))
-    draw(summary, results / f"{start.stem}.png")
+    write_whole(results / "evidence.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_whole(results / "evidence.md", to_markdown(runs, records, summary))
+    draw(summary, results / "evidence.png")
 
 
 def chosen(runs: Sequence[Run], only: Sequence[str]) -> list[Run]:
@@ -424,7 +394,8 @@ def launch(run: Run, arguments: argparse.Namespace) -> str | None:
     folder = arguments.output / "runs" / run.folder_name
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, __file__, "--one", run.key, "--seeds", str(arguments.seeds)]
-    command += ["--output", str(arguments.output), "--policy", arguments.policy]
+    command += ["--output", str(arguments.output), "--results", str(arguments.results)]
+    command += ["--policy", arguments.policy]
     one_thread = {"OMP_NUM_THREADS": "1"} if arguments.jobs > 1 else {}
     with open(folder / "log.txt", "ab") as log:
         code = subprocess.run(command, stdout=log, stderr=log, env=os.environ | one_thread).returncode
@@ -449,8 +420,7 @@ def main(arguments: Sequence[str] | None = None, scale: Scale | None = None) -> 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("runs/evidence"), help="data and run folders")
     parser.add_argument("--results", type=Path, default=RESULTS, help="gets the JSON, the page and the figure")
-    parser.add_argument("--start", choices=tuple(STARTS), default="supervised", help="where all runs start")
-    parser.add_argument("--policy", help="the start's model folder, where it is another one")
+    parser.add_argument("--policy", default="embedded", help="where all runs start: a model's folder")
     parser.add_argument("--seeds", type=int, default=3, help="of the three methods; ablations have two at most")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="runs of these names; * for anything")
     parser.add_argument("--ways", nargs="+", default=[], metavar="WAY", help="only these ways; * for anything")
@@ -458,21 +428,17 @@ def main(arguments: Sequence[str] | None = None, scale: Scale | None = None) -> 
     parser.add_argument("--table", action="store_true", help="run nothing: write the tables of what is done")
     parser.add_argument("--one", metavar="KEY", help="do one run, here, and write no tables")
     options = parser.parse_args(arguments)
-    start = STARTS[options.start]
-    if options.policy and options.policy != start.policy and options.results == RESULTS:
+    if options.policy != "embedded" and options.results == RESULTS:
         parser.error("--policy: another policy's results are no part of docs/results; give a folder by --results, too")
-    options.policy = options.policy or start.policy
-    if start.stem == "undecided" and not Path(options.policy).exists():
-        raise LriadError(f"{options.policy}: no such folder; make it by python experiments/undecided.py")
     runs = plan(policy_sha256(options.policy), options.seeds, scale)
     if options.one:
         execute(next(run for run in runs if run.key == options.one), options.output, options.policy)
         return 0
     todo = [run for run in chosen(runs, options.only) if matches(run.way, options.ways)]
-    stored = stored_records(options.results / f"{start.stem}.json")
+    stored = stored_records(options.results / "evidence.json")
     records = done_records(runs, options.output, stored)
     todo = [] if options.table else [run for run in todo if run.key not in records]
-    write_results(start, runs, records, stored, options.output, options.results)
+    write_results(runs, records, stored, options.output, options.results)
     failed = 0
     with ThreadPoolExecutor(options.jobs) as pool:
         running = {pool.submit(launch, run, options): run for run in todo}
@@ -485,12 +451,12 @@ def main(arguments: Sequence[str] | None = None, scale: Scale | None = None) -> 
                     continue
                 records = done_records(runs, options.output, stored)
                 print(f"[{number}/{len(todo)}] {line_of(run, records[run.key])}", flush=True)
-                write_results(start, runs, records, stored, options.output, options.results)
+                write_results(runs, records, stored, options.output, options.results)
         except BaseException:
             # What is running ends with us on Ctrl-C; what is waiting must not start.
             pool.shutdown(cancel_futures=True)
             raise
-    print(f"{len(records)} of {len(runs)} runs are done: {options.results / start.stem}.md")
+    print(f"{len(records)} of {len(runs)} runs are done: {options.results / 'evidence.md'}")
     return 1 if failed else 0
 
 

@@ -19,7 +19,6 @@ from lriad.training.recipe import Recipe
 
 ONE, OTHER, *_ = evidence.WAYS
 METRICS = evidence.SHOWN
-START = evidence.STARTS["supervised"]
 SMALL = {"group_size": 2, "completions_per_device": 8, "max_completion_tokens": 8, "max_pixels": 12_544}
 
 
@@ -183,9 +182,7 @@ def test_the_page_tells_what_is_there(runs, tmp_path):
     content = json.loads((tmp_path / "evidence.json").read_text())
     assert set(content["runs"]) == {"of another plan", *records}
     assert (tmp_path / "evidence.png").stat().st_size > 5000
-    evidence.write_results(evidence.STARTS["undecided"], runs, records, {}, tmp_path / "output", tmp_path)
-    assert "--start undecided" in (tmp_path / "undecided.md").read_text()
-    evidence.write_results(START, runs, {}, {}, tmp_path / "output", tmp_path)
+    evidence.write_results(runs, {}, {}, tmp_path / "output", tmp_path)
     assert f"0 of {len(runs)} runs" in (tmp_path / "evidence.md").read_text()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -29,7 +29,7 @@ from lriad.training.pretraining.text import Lesson, corpus, lessons_from, teach_
 from lriad.verdict import Mode
 
 _EYES = Schedule(steps=1000, batch_size=64, learning_rate=1e-3, warmup_steps=100)
-_TEXT = Schedule(steps=600, batch_size=32, learning_rate=1.5e-3)
+_TEXT = Schedule(steps=1000, batch_size=32, learning_rate=1.5e-3)
 _MEASURED = slice(0, 15_000, 50)
 """Which of the drawings that the eyes learn from the spread of their channels is measured on."""
 _WATCHED = 80
@@ -169,34 +169,15 @@ def perceive(output: Path, config: PretrainConfig, progress: bool) -> Impression
     return Impressions(eyes, rows, (seen, unseen, validation), handed_on, (here, kind, somewhere))
 
 
-def teach_words(
-    impressions: Impressions,
-    config: PretrainConfig,
-    output: Path,
-    folder: Path,
-    progress: bool,
-    *,
-    undecided: bool = False,
-) -> None:
-    """The second stage; the policy goes to `folder`.
-
-    Args:
-        impressions: Of the first stage.
-        config: Settings.
-        output: Gets `text/`.
-        folder: Of the policy.
-        progress: Show a progress bar.
-        undecided: The reasoning always leaves the verdict open and the answer is drawn by lot, so that the words
-            describe what the eyes hand on and tell no verdict: a start for experiments.
-    """
+def teach_words(impressions: Impressions, config: PretrainConfig, output: Path, folder: Path, progress: bool) -> None:
+    """The second stage; `output` gets `text/`, the policy goes to `folder`."""
     rows, eyes = impressions.rows, impressions.eyes
     lessons = [Lesson(row) for row in rows]
     for part in impressions.parts:
-        share = 1.0 if undecided else config.doubtful_share
         here, kind, somewhere = (logits[part] for logits in impressions.logits)
-        of_part = lessons_from([rows[i] for i in part], here, kind, somewhere, share)
+        of_part = lessons_from([rows[i] for i in part], here, kind, somewhere, config.doubtful_share)
         for index, lesson in zip(part, of_part, strict=True):
-            lessons[index] = replace(lesson, undecided=undecided)
+            lessons[index] = lesson
     seen, unseen, validation = impressions.parts
     tokenizer = architecture.build_tokenizer(corpus([lessons[i] for part in (seen, unseen) for i in part]))
     torch.manual_seed(config.seed)

@@ -59,12 +59,10 @@ class Lesson:
     Attributes:
         row: Its line of `samples.jsonl`.
         suspicion: Kind and place of what is to be called doubtful, true ones for a defect; None where all is clear.
-        undecided: Whether the answer is drawn by lot.
     """
 
     row: dict[str, Any]
     suspicion: tuple[str, str] | None = None
-    undecided: bool = False
 
     @property
     def kind(self) -> str | None:
@@ -76,17 +74,13 @@ class Lesson:
         """The place that is named."""
         return self.suspicion[1] if self.suspicion else self.row["place"]
 
-    def label(self, rng: np.random.Generator) -> str:
-        """What is to be answered."""
-        return str(rng.choice(list(ANSWERS))) if self.undecided else self.row["label"]
-
-    def completion(self, name: str, label: str, rng: np.random.Generator, *, fast: bool) -> str:
-        """A completion for it, in which the object is called `name` and the answer is `label`."""
+    def completion(self, name: str, rng: np.random.Generator, *, fast: bool) -> str:
+        """A completion for it, in which the object is called `name`."""
         if fast:
-            return f"{FAST_PREFIX}<answer>{ANSWERS[label]}</answer>"
+            return f"{FAST_PREFIX}<answer>{ANSWERS[self.row['label']]}</answer>"
         seed = int(rng.integers(1 << 31))
         reasoning = narrate(name, self.kind, self.place, seed, doubtful=self.suspicion is not None)
-        return build_completion(reasoning, label)
+        return build_completion(reasoning, self.row["label"])
 
 
 def lessons_from(
@@ -132,7 +126,7 @@ def corpus(lessons: Sequence[Lesson]) -> Iterator[str]:
         yield f" {name} {name}s"
     for lesson in lessons:
         yield build_messages(_name(lesson.row, rng))[0]["content"][1]["text"]
-        yield lesson.completion(lesson.row["object_name"], lesson.row["label"], rng, fast=False)
+        yield lesson.completion(lesson.row["object_name"], rng, fast=False)
 
 
 def _name(row: dict[str, Any], rng: np.random.Generator) -> str:
@@ -159,18 +153,16 @@ class _Batch:
 
 def _collate(processor: Any, lessons: Sequence[Lesson], rng: np.random.Generator) -> _Batch:
     tokenizer, image = processor.tokenizer, processor.image_token
-    sequences, starts, tellings, skipped, defective = [], [], [], [], []
+    sequences, starts, tellings, skipped = [], [], [], []
     for lesson in lessons:
         name = _name(lesson.row, rng)
         prompt = processor.apply_chat_template(build_messages(name), add_generation_prompt=True, tokenize=False)
         prompt = prompt.replace(image, image * architecture.IMAGE_TOKENS)
         fast = rng.random() < _FAST_SHARE
-        label = lesson.label(rng)
-        completion = lesson.completion(name, label, rng, fast=fast)
+        completion = lesson.completion(name, rng, fast=fast)
         prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
         encoded = tokenizer(completion, add_special_tokens=False, return_offsets_mapping=True)
         phrases = (name, *telling_phrases(lesson.kind), *([lesson.place] if lesson.place else []))
-        defective.append(float(label == "defect"))
         sequences.append(prompt_ids + encoded["input_ids"] + [tokenizer.eos_token_id])
         starts.append(len(prompt_ids))
         tellings.append(_overlapping(completion, phrases, encoded["offset_mapping"]))
@@ -190,7 +182,7 @@ def _collate(processor: Any, lessons: Sequence[Lesson], rng: np.random.Generator
         labels,
         weights,
         torch.tensor(starts) - 1,
-        torch.tensor(defective),
+        torch.tensor([float(lesson.row["label"] == "defect") for lesson in lessons]),
         torch.tensor([PLACES.index(lesson.place) if lesson.place else -100 for lesson in lessons]),
         torch.tensor([KINDS.index(lesson.kind) if lesson.kind else -100 for lesson in lessons]),
     )
