@@ -1,9 +1,12 @@
 """The policy in the package, on procedural parts of categories that it has never seen."""
 
+import json
+import shutil
+
 import pytest
 from PIL import Image
 
-from lriad import Inspector
+from lriad import Inspector, LriadError
 from lriad.data.synthetic import FAMILIES, defect_kinds, render
 from lriad.policy import load_policy
 from lriad.policy.loading import resolve_source
@@ -57,3 +60,13 @@ def test_package_holds_safetensors_of_at_most_20_megabytes_and_a_card():
     assert sum(file.stat().st_size for file in files) <= 20e6
     assert not [file for file in files if file.suffix in (".bin", ".pt", ".pth", ".pkl")]
     assert "README.md" in {file.name for file in files}
+
+
+def test_words_for_the_eyes_of_another_version_are_refused_with_the_reason(tmp_path):
+    shutil.copytree(resolve_source("embedded").base, tmp_path / "old")
+    file = tmp_path / "old" / "config.json"
+    config = json.loads(file.read_text())
+    config["vision_config"]["hidden_size"] -= 1
+    file.write_text(json.dumps(config))
+    with pytest.raises(LriadError, match=r"hand on 243 channels, those of this version 244; use the version of lriad"):
+        load_policy(str(tmp_path / "old"), device="cpu")
