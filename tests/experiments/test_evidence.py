@@ -160,14 +160,7 @@ def test_one_seed_takes_the_bootstrap_over_images():
 
 def test_the_page_tells_what_is_there(runs, tmp_path):
     records = records_of(runs)
-    evidence.write_results(
-        evidence.STARTS["supervised"],
-        runs,
-        records,
-        {"of another plan": {"name": "old"}},
-        tmp_path / "output",
-        tmp_path,
-    )
+    evidence.write_results(runs, records, {"of another plan": {"name": "old"}}, tmp_path / "output", tmp_path)
     page = (tmp_path / "evidence.md").read_text()
     for words in (
         f"{len(runs)} of {len(runs)} runs",
