@@ -171,7 +171,8 @@ def plan(policy_sha256: str, seeds: int, scale: Scale | None = None) -> list[Run
     def rare_set(family: str, seed: int, defects: int) -> dict[str, Any]:
         # A fifth more images than are kept, so that there are sound ones enough.
         images = -(-scale.rare_images * 12 // (10 * len(FAMILIES[family].categories)))
-        return training_set(family, seed) | {"images": images, "defects": defects, "total": scale.rare_images}
+        drawn = {"images": images, "defect_ratio": 0.1}
+        return training_set(family, seed) | drawn | {"defects": defects, "total": scale.rare_images}
 
     def run(name: str, way: str, seed: int | None, settings: Mapping[str, Any] | None, train: Any) -> Run:
         test = {"family": WAYS[way][1], "images": scale.test_images, "defect_ratio": 0.5, "seed": scale.test_seed}

@@ -75,6 +75,9 @@ def test_every_run_is_another_and_all_recipes_are_sound(runs):
     assert (by_name["paper"].class_factor, by_name["paper"].scale_rewards) == ("none", "group")
     rare = {run.name: run.train for run in runs if run.name.startswith("focal, 0.1 %")}
     assert rare["focal, 0.1 % defects"]["defects"] == 1
+    for train in (run.train for run in runs if run.name.endswith(" % defects")):
+        drawn = train["images"] * len(_runs.FAMILIES[train["family"]].categories)
+        assert round(drawn * (1 - train["defect_ratio"])) >= train["total"] - train["defects"]
 
 
 def test_a_key_hangs_on_policy_recipe_and_data_only(runs):
