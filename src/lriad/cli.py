@@ -71,6 +71,27 @@ SplitOption = Annotated[Split, typer.Option("--split", help="The official side o
 CategoriesOption = Annotated[
     str | None, typer.Option("--categories", help="Only these, separated by commas.", show_default="all")
 ]
+ObjectOption = Annotated[str | None, typer.Option("--object", help="The part in words: 'magnetic tile'.")]
+MemoryOption = Annotated[
+    Path | None, typer.Option("--memory", help="Good parts to compare with, as lriad remember has made them.")
+]
+ReferenceOption = Annotated[
+    list[Path] | None,
+    typer.Option("--reference", help="An image of a good part, shown to large policies; may be given several times."),
+]
+NoteOption = Annotated[
+    str | None, typer.Option("--note", help="What the prompt says of the part: 'scratches under 2 mm are fine'.")
+]
+RoiOption = Annotated[
+    str | None,
+    typer.Option(
+        "--roi", metavar="LEFT,TOP,WIDTH,HEIGHT", help="Look only there, in pixels.", show_default="all of it"
+    ),
+]
+TilesOption = Annotated[
+    int | None,
+    typer.Option("--tiles", help="Look at large images in so many tiles along the longer side.", show_default="1"),
+]
 OverridesArgument = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings in place of the recipe's.")
 ]
@@ -210,10 +231,19 @@ def export(
 @app.command()
 def inspect(
     paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Images, folders or quoted globs.")],
-    object_name: Annotated[str | None, typer.Option("--object", help="The part in words: 'magnetic tile'.")] = None,
+    object_name: ObjectOption = None,
     policy: PolicyOption = "embedded",
     mode: ModeOption = "reason",
     threshold: ThresholdOption = None,
+    memory: MemoryOption = None,
+    reference: ReferenceOption = None,
+    note: NoteOption = None,
+    roi: RoiOption = None,
+    tiles: TilesOption = None,
+    maps: Annotated[
+        Path | None,
+        typer.Option("--maps", help="With --memory: a folder for pictures of where each image deviates."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", help="A .jsonl or .csv file. Images that are in it are not inspected again."),
@@ -230,10 +260,16 @@ def inspect(
     """
     from lriad.inspection.run import inspect_rows, inspect_to_file, outcome_of, summarise
 
+    if object_name is None and memory is not None:
+        from lriad.memory import load_memory
+
+        object_name = load_memory(memory).object_name
     if object_name is None:
         raise LriadError("which part is it? Name it in words, such as --object 'magnetic tile'")
     samples = photographs(paths, object_name)
     settings: dict[str, Any] = {
+        **_context(memory, reference, note, roi, tiles),
+        "maps": maps,
         "policy": policy,
         "processes": processes,
         "mode": mode,
@@ -270,6 +306,68 @@ def inspect(
         err=True,
     )
     raise typer.Exit(3 if summary.errors else 1 if summary.defect or summary.review else 0)
+
+
+@app.command()
+def remember(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Good images: files, folders or quoted globs.")],
+    output: Annotated[Path, typer.Option("--output", help="The file of the memory.")],
+    object_name: ObjectOption = None,
+    policy: PolicyOption = "embedded",
+    defects: Annotated[
+        list[str] | None,
+        typer.Option("--defects", metavar="PATH", help="Labelled defects, where there are any; several times."),
+    ] = None,
+    add_to: Annotated[
+        Path | None, typer.Option("--add-to", help="A memory that these images are added to; it stays as it is.")
+    ] = None,
+    roi: RoiOption = None,
+    tiles: TilesOption = None,
+    device: DeviceOption = None,
+) -> None:
+    """Remember good parts, so that inspection compares with them: lriad inspect --memory FILE.
+
+    Ten images are a start, thirty are better. Nothing is trained.
+    """
+    from lriad.memory import load_memory
+    from lriad.memory import remember as make
+
+    if object_name is None and add_to is not None:
+        object_name = load_memory(add_to).object_name
+    if object_name is None:
+        raise LriadError("which part is it? Name it in words, such as --object 'magnetic tile'")
+    made = make(
+        photographs(paths, object_name),
+        output,
+        policy=policy,
+        defects=photographs(defects or [], object_name),
+        add_to=add_to,
+        views=_views(roi, tiles),
+        device=device,
+        progress=True,
+    )
+    for line in made.warnings:
+        typer.echo(f"warning: {_plain(line)}", err=True)
+    rate = made.memory.promised_rate
+    typer.echo(
+        f"{output}: {made.memory.setting} of a {made.memory.object_name}; a good part is called a defect "
+        f"{rate:.1%} of the time",
+        err=True,
+    )
+
+
+def _views(roi: str | None, tiles: int | None) -> Any:
+    """The views that were asked for, None where none were."""
+    from lriad.data.views import Views, parse_roi
+
+    return None if roi is None and tiles is None else Views(parse_roi(roi) if roi is not None else None, tiles or 1)
+
+
+def _context(
+    memory: Path | None, reference: list[Path] | None, note: str | None, roi: str | None, tiles: int | None
+) -> dict[str, Any]:
+    """What the policy is given besides the image, as `Inspector` takes it."""
+    return {"memory": memory, "references": tuple(reference or ()), "note": note, "views": _views(roi, tiles)}
 
 
 def photographs(paths: Sequence[str], object_name: str) -> SampleTable:
@@ -322,8 +420,13 @@ def _cells(row: dict[str, Any]) -> tuple[str, str, str, str]:
         _plain(row["image"]),
         row["decision"],
         "–" if row["p_defect"] is None else f"{row['p_defect']:.3f}",
-        _plain(row["reasoning"] or row["text"]),
+        _plain(row["reasoning"] or row["text"] or _deviation(row)),
     )
+
+
+def _deviation(row: dict[str, Any]) -> str:
+    """In place of a reason, where a memory found something."""
+    return "" if row["deviation"] is None else f"deviates {row['deviation']:+.1f} at the {row['unusual_place']}"
 
 
 def _plain(text: str) -> str:
@@ -367,6 +470,11 @@ def evaluate(
     ] = None,
     mode: ModeOption = "reason",
     threshold: ThresholdOption = None,
+    memory: MemoryOption = None,
+    reference: ReferenceOption = None,
+    note: NoteOption = None,
+    roi: RoiOption = None,
+    tiles: TilesOption = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", help="The run folder.", show_default="named after policy and data, in runs/"),
@@ -419,8 +527,14 @@ def evaluate(
             "mode": mode,
             "threshold": threshold,
             "max_new_tokens": max_new_tokens,
+            "memory": memory and str(memory),
+            "references": [str(path) for path in reference or ()],
+            "note": note,
+            "roi": roi,
+            "tiles": tiles,
         }
-        output = output or Path("runs") / _run_name(policy, data, split, mode)
+        setting = [memory.stem] if memory else ["references"] if reference else []
+        output = output or Path("runs") / _run_name(policy, data, split, mode, *setting)
         _claim(output, config)
         evaluation = evaluate_policy(
             samples,
@@ -434,6 +548,7 @@ def evaluate(
             device=device,
             retry_errors=retry_errors,
             progress=True,
+            **_context(memory, reference, note, roi, tiles),
         )
     _print_evaluation(evaluation)
     if output is not None:

@@ -5,6 +5,8 @@ A change of wording is a change of the method: it must come with a new `PROMPT_V
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from lriad.errors import LriadError
 
 PROMPT_VERSION = "lr-iad-1"
@@ -21,13 +23,68 @@ ANSWERS = {"defect": "A", "normal": "B"}
 """The letter of each label."""
 
 MAX_OBJECT_NAME_CHARS = 200
+MAX_NOTE_CHARS = 500
 
 
-def build_prompt(object_name: str) -> str:
-    """The text of the prompt for one object (Eq. 2).
+@dataclass(frozen=True)
+class Context:
+    """What is known besides the image; without any of it the prompt is the paper's.
+
+    Attributes:
+        evidence: A sentence on how the image compares with good samples, '' for none.
+        note: What the user knows, in words, such as 'scratches under 2 mm are fine'; '' for none.
+        references: Images of good samples that stand before the one to judge.
+    """
+
+    evidence: str = ""
+    note: str = ""
+    references: int = 0
+
+    @property
+    def version(self) -> str:
+        """The prompt's version that a verdict records."""
+        return PROMPT_VERSION if self == PLAIN else f"{PROMPT_VERSION}+context-1"
+
+
+PLAIN = Context()
+
+
+def evidence_line(samples: int, place: str, z: float, as_high: int) -> str:
+    """What a comparison with good samples says.
+
+    Args:
+        samples: Good samples that it was compared with.
+        place: Where the image deviates most, in words.
+        z: That deviation, in standard deviations of the good samples' own around their mean.
+        as_high: How many of them deviate as much.
+    """
+    return (
+        f"Compared with {samples} good samples, the most unusual place is {place}: its deviation is "
+        f"{max(-9.9, min(99.9, z)):+.1f} on their scale, and {as_high} of them deviate as much."
+    )
+
+
+def check_note(note: str) -> str:
+    """The note without surrounding white space.
+
+    Raises:
+        LriadError: It is empty, too long, or holds a line break or a control character.
+    """
+    text = note.strip()
+    if not text or len(text) > MAX_NOTE_CHARS or not text.isprintable():
+        raise LriadError(
+            f"note {note[:40]!r}: expected 1 to {MAX_NOTE_CHARS} printable characters on one line, such as "
+            "'scratches under 2 mm are fine'"
+        )
+    return text
+
+
+def build_prompt(object_name: str, context: Context = PLAIN) -> str:
+    """The text of the prompt for one object (Eq. 2), what is known besides behind its first sentence.
 
     Args:
         object_name: The object in words, such as `metal nut`; 1 to 200 characters on one line.
+        context: What is known besides.
 
     Raises:
         LriadError: The name is empty, too long, or holds a line break or a control character.
@@ -38,13 +95,21 @@ def build_prompt(object_name: str) -> str:
             f"object name {object_name[:40]!r}: expected 1 to {MAX_OBJECT_NAME_CHARS} printable characters "
             "on one line, such as 'metal nut'"
         )
-    return TEMPLATE.format(object_name=name)
+    first, rest = TEMPLATE.format(object_name=name).split("\n", 1)
+    known = []
+    if context.references:
+        known.append(f"All images but the last show good samples of the {name}; the last one is the given image.")
+    if context.note:
+        known.append(f"What is known of it: {context.note}")
+    if context.evidence:
+        known.append(context.evidence)
+    return "\n".join([first, *known, rest])
 
 
-def build_messages(object_name: str) -> list[dict]:
-    """The conversation that chat templates take: one user turn, the image first, then the prompt's text."""
-    content = [{"type": "image"}, {"type": "text", "text": build_prompt(object_name)}]
-    return [{"role": "user", "content": content}]
+def build_messages(object_name: str, context: Context = PLAIN) -> list[dict]:
+    """The conversation that chat templates take: one user turn, the images first, then the prompt's text."""
+    images = [{"type": "image"}] * (context.references + 1)
+    return [{"role": "user", "content": [*images, {"type": "text", "text": build_prompt(object_name, context)}]}]
 
 
 def build_completion(reasoning: str, label: str) -> str:

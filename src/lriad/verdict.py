@@ -86,8 +86,19 @@ class Verdict:
         adapter_sha256: Hash of the adapter's weights, None without one.
         prompt_version: Version of the prompt's wording.
         threshold: The threshold on p_defect in use, None without one.
-        memory: Identity of the reference memory in use, None without one.
+        memory: Identity of the memory of good parts in use, None without one.
         p_missing: Why p_defect is None, in one line; None where it is not.
+        setting: What the policy was given besides: `zero-shot`, `1 reference`, `30 good`, `30 good + 60 labelled`.
+        note: The user's words in the prompt, None without any.
+        score: With a memory, what images are ranked by in place of p_defect: how unusual this one is among good ones
+            (`Memory.rank`), or, where the memory knows labels, P(defect) by their rule. None without a memory.
+        alarm_rate: How often a good part would be as unusual, by the good samples in memory; None without a memory.
+        deviation: Of the image from the good samples, in their own standard deviations; None without a memory.
+        unusual_place: Where it deviates most, in words; None without a memory.
+        view: Left, top, right and bottom, in pixels, of the part of the image that the text speaks of; None where that
+            is all of it.
+        heatmap: Deviation of each place, (H, W), on the scale of `deviation`, NaN where nothing was looked at; None
+            without a memory. Not part of `to_dict`.
     """
 
     label: VerdictLabel
@@ -106,7 +117,19 @@ class Verdict:
     threshold: float | None = None
     memory: str | None = None
     p_missing: str | None = None
+    setting: str = "zero-shot"
+    note: str | None = None
+    score: float | None = None
+    alarm_rate: float | None = None
+    deviation: float | None = None
+    unusual_place: str | None = None
+    view: tuple[int, int, int, int] | None = None
+    heatmap: Any = dataclasses.field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The verdict as JSON-ready fields."""
-        return dataclasses.asdict(self)
+        return {name: getattr(self, name) for name in FIELDS}
+
+
+FIELDS = tuple(field.name for field in dataclasses.fields(Verdict) if field.name != "heatmap")
+"""Of a verdict's line in a file."""

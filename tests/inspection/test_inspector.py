@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ from lriad.errors import LriadError
 from lriad.inspection import Inspector
 from lriad.policy import Completion
 from lriad.prompt import PROMPT_VERSION
-from lriad.verdict import Verdict
+from lriad.verdict import FIELDS
 
 SAMPLE_FIELDS = {
     "id",
@@ -31,7 +31,7 @@ SAMPLE_FIELDS = {
     "group",
     "truth",
 }
-VERDICT_FIELDS = {field.name for field in fields(Verdict)}
+VERDICT_FIELDS = set(FIELDS)
 
 
 class RedPolicy:

@@ -55,7 +55,7 @@ class Evaluation:
         always_defect: The other one.
         at_threshold: Metrics of `decision`, where every row has a threshold; review stands in place of
             unparsable.
-        thresholds: The different thresholds, ascending.
+        thresholds: The different thresholds, ascending; none where a memory of good parts decides.
         faithfulness: Whether the reasoning of the defects that were found is true; None where they have none, or
             neither masks nor known kinds to compare it with.
         origin: (dataset, category) behind each category's name.
@@ -159,6 +159,7 @@ def evaluate_predictions(rows: Iterable[Mapping[str, Any]], *, resamples: int = 
     if resamples < 0:
         raise LriadError(f"resamples {resamples}: expected 0 (no intervals) or more, such as 1000")
     checked = [check_row(row, f"prediction {number}") for number, row in enumerate(rows, 1)]
+    _check_setting(checked)
     _refuse_duplicates(checked)
     errors = tuple(row for row in checked if row.get("error"))
     answered = [row for row in checked if not row.get("error")]
@@ -175,8 +176,9 @@ def evaluate_predictions(rows: Iterable[Mapping[str, Any]], *, resamples: int = 
     outcomes = _outcomes(known, names, list(origin))
     by_label = _block(outcomes, resamples, seed)
     at_threshold, thresholds = None, ()
-    if all(row["threshold"] is not None and row["decision"] is not None for row in known):
-        thresholds = tuple(sorted({row["threshold"] for row in known}))
+    decided = (row["threshold"] is not None or row.get("memory") for row in known)
+    if all(row["decision"] is not None for row in known) and all(decided):
+        thresholds = tuple(sorted({row["threshold"] for row in known} - {None}))
         said_N = np.array([_CODES[row["decision"]] for row in known])
         decisions = replace(outcomes, said_N=said_N, wording=None, score_N=None, follows_N=None)
         at_threshold = _block(decisions, resamples, seed)
@@ -292,15 +294,22 @@ def _wording(row: Mapping[str, Any], label: str) -> str:
 
 
 def _scores(rows: Sequence[Mapping[str, Any]]) -> np.ndarray | None:
-    """`p_defect`, or where no row has it `score`; NaN where a row lacks it, None where all do."""
+    """`score`, or where no row has it `p_defect`; NaN where a row lacks it, None where all do."""
     values = {name: [row[name] for row in rows] for name in ("p_defect", "score")}
-    by_p = any(value is not None for value in values["p_defect"])
-    if by_p and any(p is None and s is not None for p, s in zip(values["p_defect"], values["score"], strict=True)):
+    by_score = any(value is not None for value in values["score"])
+    if by_score and any(p is not None and s is None for p, s in zip(values["p_defect"], values["score"], strict=True)):
         raise LriadError("some predictions have p_defect and others only a score: two scales have no common order")
-    chosen = values["p_defect" if by_p else "score"]
+    chosen = values["score" if by_score else "p_defect"]
     if all(value is None for value in chosen):
         return None
     return np.array([np.nan if value is None else value for value in chosen])
+
+
+def _check_setting(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Zero-shot, k good, k good and n labelled: numbers of different settings never stand in one row of a table."""
+    settings = sorted({str(row["setting"]) for row in rows if row.get("setting")})
+    if len(settings) > 1:
+        raise LriadError(f"predictions of several settings ({'; '.join(settings[:3])}): evaluate each by itself")
 
 
 def _block(outcomes: Outcomes, resamples: int, seed: int) -> Block:
@@ -335,6 +344,9 @@ def _constant(outcomes: Outcomes, said: int) -> Block:
 
 def _notes(rows: Sequence[Mapping[str, Any]], outcomes: Outcomes, block: Block) -> Iterable[str]:
     """What a reader of the tables should mind, one sentence each."""
+    setting = next((row["setting"] for row in rows if row.get("setting")), "zero-shot")
+    if setting != "zero-shot":
+        yield f"Setting: {setting}; not to be compared with zero-shot as if it were the same task."
     one_class = [
         f"{name} ({'defect' if scores.values['n_defect'] else 'normal'} only)"
         for name, scores in block.per_category.items()

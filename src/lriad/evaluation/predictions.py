@@ -10,8 +10,9 @@ A file is JSONL (one object a line) or CSV (one header line). Fields, all others
 | `label` | `defect`, `normal`, `A` (defect) or `B` (normal), in any case; all else is unparsable |
 | `p_defect` | probability of a defect, in [0, 1] |
 | `p_missing` | why there is no `p_defect`, in one line |
-| `score` | instead of `p_defect`, any finite number that grows with the suspicion: only its order is used |
+| `score` | in place of `p_defect`, any finite number that grows with the suspicion: only its order is used |
 | `decision`, `threshold` | `defect`, `normal` or `review`, and the threshold on p_defect behind it |
+| `setting`, `memory` | what the system was given besides, one setting a file; which memory of good parts decided |
 | `text`, `follows_format` | the completion, and whether it follows the format |
 | `reasoning` | what stands in its think block, where there is no `text` |
 | `object_name`, `defect_type` | as in `Sample`; not needed with a data set |

@@ -185,9 +185,12 @@ def evaluation_tables(evaluation: Evaluation, *, narrow: bool = False) -> list[T
 
     tables = [table(evaluation.by_label, "By what the answer says", {})]
     if evaluation.at_threshold is not None:
-        low, high = min(evaluation.thresholds), max(evaluation.thresholds)
-        at = f"{low:g}" if low == high else f"{low:g} to {high:g}"
-        title = f"At the threshold ({at}); a review is neither a found defect nor a false alarm"
+        if evaluation.thresholds:
+            low, high = min(evaluation.thresholds), max(evaluation.thresholds)
+            by = f"At the threshold ({low:g})" if low == high else f"At the threshold ({low:g} to {high:g})"
+        else:
+            by = "As the memory of good parts decides"
+        title = f"{by}; a review is neither a found defect nor a false alarm"
         tables.append(table(evaluation.at_threshold, title, {"unparsable_rate": "review"}))
     return tables
 

@@ -6,23 +6,26 @@ import hashlib
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 from PIL import Image, ImageOps
 
+from lriad.data._files import show
 from lriad.data.image import file_sha256, open_image, to_rgb
 from lriad.data.sample import Sample
+from lriad.data.views import Box, Views, stitch
 from lriad.errors import LriadError
 from lriad.inspection.batching import MAX_BATCH, batch_size_for, free_memory, length_windows, memory_per_prompt
-from lriad.prompt import PROMPT_VERSION, build_prompt
+from lriad.prompt import PLAIN, Context, build_prompt, check_note
 from lriad.verdict import Mode, Verdict, VerdictLabel, decide, follows_format, parse_label, parse_reasoning
 
 if TYPE_CHECKING:
     from lriad.inspection.remote import RemotePolicy
+    from lriad.memory import Comparison, Memory
     from lriad.policy import Completion, Policy
 
 _READERS = 4
@@ -36,11 +39,25 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One image, ready for the policy."""
+    """One image, ready for the policy: a prompt for each part of it that is looked at."""
 
-    prompt: Any
+    prompts: list[Any]
     tokens: int
     sha256: str
+    object_name: str
+    size: tuple[int, int]
+    boxes: list[Box]
+    crops: list[Image.Image]  # Only with a memory, whose evidence is still to enter the prompts.
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """What a memory says of one image."""
+
+    whole: Comparison
+    prompts: list[Any]  # With the evidence in them.
+    depths: list[list[Any]]
+    group: str | None
 
 
 class Inspector:
@@ -58,6 +75,13 @@ class Inspector:
         max_new_tokens: Where a completion is cut off.
         device: Such as `cpu` or `cuda:1`; None takes the best there is. Only for a policy given by name.
         processes: Processes that share this one's memory, itself included.
+        memory: A memory of good parts (`lriad.remember`), or its file: each image is compared with them, and what comes
+            of it enters the prompt, the verdict and the decision. An image that is in memory itself is compared with
+            those of other groups.
+        references: Images of good parts, shown before each image to a policy that reads several.
+        note: What the prompt says of the product besides, such as 'scratches under 2 mm are fine'.
+        views: Which parts of an image are looked at: region of interest, tiles. A memory brings its own.
+        maps: A folder that gets, for each image of `inspect_samples`, a picture of where it deviates from the memory.
 
     Raises:
         LriadError: A setting is out of its range.
@@ -76,6 +100,11 @@ class Inspector:
         max_new_tokens: int = 512,
         device: str | None = None,
         processes: int = 1,
+        memory: str | Path | Memory | None = None,
+        references: Sequence[str | Path | Image.Image] = (),
+        note: str | None = None,
+        views: Views | None = None,
+        maps: str | Path | None = None,
     ) -> None:
         if mode not in get_args(Mode):
             raise LriadError(f"mode {mode!r}: expected reason or fast")
@@ -91,6 +120,62 @@ class Inspector:
         self.max_new_tokens = max_new_tokens
         self.device = device
         self.processes = processes
+        if memory is not None and references:
+            raise LriadError("a memory and references both say what is good: give one of them")
+        if maps is not None and memory is None:
+            raise LriadError("maps show how an image deviates from good ones: give a memory, too")
+        self._given_memory = memory
+        self.maps = maps
+        self._given_views = views
+        self.references = [
+            to_rgb(ImageOps.exif_transpose(image)) if isinstance(image, Image.Image) else open_image(image)
+            for image in references
+        ]
+        self.context = Context(note=check_note(note) if note is not None else "", references=len(self.references))
+
+    @cached_property
+    def memory(self) -> Memory | None:
+        """The memory, read from its file."""
+        if not isinstance(self._given_memory, str | Path):
+            return self._given_memory
+        from lriad.memory import load_memory
+
+        return load_memory(self._given_memory)
+
+    @cached_property
+    def views(self) -> Views:
+        """Which parts of an image are looked at."""
+        if self.memory is None:
+            return self._given_views or Views()
+        if self._given_views not in (None, self.memory.views):
+            raise LriadError(f"the memory was made with {self.memory.views}: give no other --roi or --tiles")
+        return self.memory.views
+
+    @property
+    def prompt_version(self) -> str:
+        """The version of the prompts that are asked."""
+        return replace(self.context, evidence="given" if self._given_memory is not None else "").version
+
+    @property
+    def setting(self) -> str:
+        """What the policy is given besides the image: see `Verdict.setting`."""
+        if self.memory is not None:
+            return self.memory.setting
+        count = len(self.references)
+        return "zero-shot" if not count else f"{count} reference{'s' if count > 1 else ''}"
+
+    def loaded(self) -> Policy | RemotePolicy:
+        """The policy, after a look whether memory and references are for it.
+
+        Raises:
+            LriadError: They are not, or the policy cannot be loaded.
+        """
+        policy = self.policy
+        if self.memory is not None:
+            self.memory.check_policy(policy)
+        if self.references and not getattr(policy, "reads_several_images", True):
+            raise LriadError("the embedded policy reads one image at a time: use lriad remember in place of references")
+        return policy
 
     @cached_property
     def policy(self) -> Policy | RemotePolicy:
@@ -107,7 +192,9 @@ class Inspector:
 
     @property
     def threshold_in_use(self) -> float | None:
-        """The threshold that was given, else the policy's own, which is loaded for it."""
+        """The threshold that was given, else the policy's own, which is loaded for it; none where a memory decides."""
+        if self._given_memory is not None and self.threshold is None:
+            return None
         return self.policy.operating_point.get(self.mode) if self.threshold is None else self.threshold
 
     def inspect(self, image: str | Path | Image.Image, object_name: str) -> Verdict:
@@ -120,6 +207,7 @@ class Inspector:
         Raises:
             LriadError: The image, the object's name or the policy cannot be used.
         """
+        self.loaded()
         [outcome] = self._outcomes([self._prepared(image, object_name)], 1)
         if isinstance(outcome, LriadError):
             raise outcome
@@ -140,9 +228,11 @@ class Inspector:
         first = next(remaining, None)
         if first is None:
             return
-        _ = self.policy  # loaded here, once, where what goes wrong is no image's error
+        self.loaded()  # here, once, where what goes wrong is no image's error
         part = self._prepared(first.image, first.object_name)
         size = self.planned_batch_size(part.tokens if isinstance(part, _Part) else _UNKNOWN_TOKENS)
+        if isinstance(part, _Part):
+            size = max(1, size // len(part.prompts))
         with ThreadPoolExecutor(_READERS, thread_name_prefix="read-image") as pool:
             windows = (
                 (window, [pool.submit(self._prepared, sample.image, sample.object_name) for sample in window])
@@ -150,7 +240,9 @@ class Inspector:
             )
             try:
                 for window, reads in _one_ahead(windows):
-                    yield from map(prediction_row, window, self._outcomes([read.result() for read in reads], size))
+                    outcomes = self._outcomes([read.result() for read in reads], size)
+                    self._draw_maps(window, outcomes)
+                    yield from map(prediction_row, window, outcomes)
             finally:
                 pool.shutdown(cancel_futures=True)  # whoever stops early does not wait for images still to be read
 
@@ -165,20 +257,44 @@ class Inspector:
         per_prompt = memory_per_prompt(policy.config, tokens, new_tokens, policy.dtype.itemsize)
         return batch_size_for(free_memory(policy.device), per_prompt, self.processes)
 
+    def _draw_maps(self, samples: Sequence[Sample], outcomes: Sequence[Verdict | LriadError]) -> None:
+        if self.maps is None:
+            return
+        from lriad.explain import save_overlay
+
+        for sample, outcome in zip(samples, outcomes, strict=True):
+            if isinstance(outcome, Verdict) and outcome.heatmap is not None:
+                note = f"{outcome.decision}, p {outcome.p_defect:.2f}, deviation {outcome.deviation:+.1f}"
+                save_overlay(sample.image, outcome.image_sha256, outcome.heatmap, note, self.maps)
+
     def _prepared(self, image: str | Path | Image.Image, object_name: str) -> _Part | LriadError:
-        """The image as a prompt, with its hash, or why it cannot be had."""
+        """The image as prompts, with its hash, or why it cannot be had."""
         try:
             build_prompt(object_name)
+            if self.memory is not None:
+                self.memory.check_name(object_name)
             if isinstance(image, Image.Image):
                 pixels = to_rgb(ImageOps.exif_transpose(image))
                 digest = hashlib.sha256(pixels.tobytes()).hexdigest()
             else:
                 pixels, digest = open_image(image), file_sha256(image)
-            prompt = self.policy.encode(pixels, object_name)
-            tokens = prompt["input_ids"].shape[1] if isinstance(prompt, dict) else 0
-            return _Part(prompt, tokens, digest)
+            if self.memory is not None:
+                from lriad.memory.memory import Look
+
+                self.memory.look.check(Look.of(pixels))
+            crops = self.views.crops(pixels)
+            prompts = [self._encoded(crop, object_name, self.context) for crop in crops]
+            tokens = prompts[0]["input_ids"].shape[1] if isinstance(prompts[0], dict) else 0
+            boxes = self.views.boxes(pixels.size)
+            kept = [] if self.memory is None else crops
+            return _Part(prompts, tokens, digest, object_name, pixels.size, boxes, kept)
         except LriadError as error:
-            return error
+            return error if isinstance(image, Image.Image) or show(image) in str(error) else _named(image, error)
+
+    def _encoded(self, image: Image.Image, object_name: str, context: Context) -> Any:
+        if context == PLAIN:
+            return self.policy.encode(image, object_name)
+        return self.policy.encode(image, object_name, context, self.references)
 
     def _outcomes(self, parts: Sequence[_Part | LriadError], batch_size: int) -> list[Verdict | LriadError]:
         """One outcome a part, in batches of about one length; what could not be read stays the error it is."""
@@ -209,19 +325,50 @@ class Inspector:
         return self._judge(parts[:half]) + self._judge(parts[half:])
 
     def _run(self, policy: Policy | RemotePolicy, parts: list[_Part]) -> list[Verdict]:
-        prompts = [part.prompt for part in parts]
         start = time.perf_counter()
-        if self.mode == "reason":
-            completions = policy.reason(prompts, max_new_tokens=self.max_new_tokens)
+        compared: list[_Compared | None] = [None] * len(parts)
+        if self.memory is None:
+            completions = self._complete(policy, [prompt for part in parts for prompt in part.prompts])
         else:
-            completions = policy.fast(prompts)
+            local = cast("Policy", policy)
+            with local.vision.holding():
+                seen = iter(local.see([prompt for part in parts for prompt in part.prompts]))
+                found = [self._compare(self.memory, part, [next(seen) for _ in part.prompts]) for part in parts]
+                completions = self._complete(policy, [prompt for one in found for prompt in one.prompts])
+            compared = [*found]
         seconds = (time.perf_counter() - start) / len(parts)
+        waiting = iter(completions)
         return [
-            self._verdict(policy, part, completion, seconds)
-            for part, completion in zip(parts, completions, strict=True)
+            self._verdict(policy, part, [next(waiting) for _ in part.prompts], one, seconds)
+            for part, one in zip(parts, compared, strict=True)
         ]
 
-    def _verdict(self, policy: Policy | RemotePolicy, part: _Part, completion: Completion, seconds: float) -> Verdict:
+    def _complete(self, policy: Policy | RemotePolicy, prompts: list[Any]) -> list[Completion]:
+        if self.mode == "reason":
+            return policy.reason(prompts, max_new_tokens=self.max_new_tokens)
+        return policy.fast(prompts)
+
+    def _compare(self, memory: Memory, part: _Part, depths: list[list[Any]]) -> _Compared:
+        """The image against the memory, and its prompts with what comes of it."""
+        group = memory.group_of(part.sha256)
+        distances = [memory.distances(view, group) for view in depths]
+        prompts = [
+            self._encoded(crop, part.object_name, replace(self.context, evidence=memory.judge(one, group).evidence))
+            for crop, one in zip(part.crops, distances, strict=True)
+        ]
+        return _Compared(memory.judge(stitch(distances, part.boxes, part.size), group), prompts, depths, group)
+
+    def _verdict(
+        self,
+        policy: Policy | RemotePolicy,
+        part: _Part,
+        completions: list[Completion],
+        compared: _Compared | None,
+        seconds: float,
+    ) -> Verdict:
+        # Of several views the one speaks that is most likely defective.
+        spoken = max(range(len(completions)), key=lambda view: _suspicion(completions[view]))
+        completion = completions[spoken]
         text, p_defect = completion.text, completion.p_defect
         if p_defect is not None and not 0 <= p_defect <= 1:
             # NaN compares false with every threshold: it would pass the part as normal.
@@ -234,7 +381,8 @@ class Inspector:
             label = "unparsable"
         else:
             label = "defect" if p_defect >= 0.5 else "normal"
-        return Verdict(
+        box = part.boxes[spoken]
+        verdict = Verdict(
             label=label,
             p_defect=p_defect,
             decision=decide(label, p_defect, threshold),
@@ -247,10 +395,50 @@ class Inspector:
             image_sha256=part.sha256,
             policy_sha256=policy.policy_sha256,
             adapter_sha256=policy.adapter_sha256,
-            prompt_version=PROMPT_VERSION,
+            prompt_version=self.prompt_version,
             threshold=threshold,
             p_missing=completion.p_missing,
+            setting=self.setting,
+            note=self.context.note or None,
+            view=None if box == (0, 0, *part.size) else box,
         )
+        return verdict if compared is None else self._remembered(verdict, compared)
+
+    def _remembered(self, verdict: Verdict, compared: _Compared) -> Verdict:
+        """The verdict with what the memory adds, by which it is decided unless a threshold was given."""
+        memory, whole = self.memory, compared.whole
+        assert memory is not None
+        assert verdict.p_defect is not None
+        rank = memory.rank(verdict.p_defect, whole.z, self.mode, compared.group, verdict.adapter_sha256)
+        score, unusual = rank.score, rank.alarm_rate <= memory.promised_rate
+        if self.mode in memory.rules:
+            from lriad.memory.rule import pooled
+
+            score = memory.rules[self.mode].probability(pooled(compared.depths), verdict.p_defect, whole.z)
+            unusual = score >= 0.5
+        decision = verdict.decision
+        if self.threshold is None and verdict.label != "unparsable":
+            decision = "defect" if unusual else "normal"
+        return replace(
+            verdict,
+            decision=decision,
+            memory=memory.sha256,
+            score=score,
+            alarm_rate=rank.alarm_rate,
+            deviation=whole.z,
+            unusual_place=whole.place,
+            heatmap=whole.map_HW,
+        )
+
+
+def _suspicion(completion: Completion) -> float:
+    """What the views of an image are ordered by."""
+    return -1.0 if completion.p_defect is None else completion.p_defect
+
+
+def _named(image: str | Path, error: LriadError) -> LriadError:
+    """The error, with the image that it is about."""
+    return LriadError(f"{show(image)}: {error}")
 
 
 def prediction_row(sample: Sample, outcome: Verdict | LriadError) -> dict[str, Any]:

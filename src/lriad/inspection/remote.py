@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ from PIL import Image
 from lriad.errors import LriadError
 from lriad.policy.answer import FAST_PREFIX, Completion, text_before_answer
 from lriad.policy.loading import MAX_PIXELS
-from lriad.prompt import ANSWERS, build_messages
+from lriad.prompt import ANSWERS, PLAIN, Context, build_messages
 
 if TYPE_CHECKING:
     import requests
@@ -141,15 +141,22 @@ class RemotePolicy:
         self.policy_sha256 = f"server:{self.model}"
         self._find_out()
 
-    def encode(self, image: Image.Image, object_name: str) -> _Prompt:
+    def encode(
+        self,
+        image: Image.Image,
+        object_name: str,
+        context: Context = PLAIN,
+        references: Sequence[Image.Image] = (),
+    ) -> _Prompt:
         """The conversation for one RGB image, as the API takes it."""
-        if re.search(r"<[^<>\s]+>", object_name):
-            # The local policy refuses its own special tokens; a server's are not known.
-            raise LriadError(f"object name {object_name!r}: holds what may steer the model; leave out the '<' and '>'")
-        picture = {"type": "image_url", "image_url": {"url": data_url(image)}}
-        messages = build_messages(object_name)
+        for what, text in (("object name", object_name), ("note", context.note)):
+            if re.search(r"<[^<>\s]+>", text):
+                # The local policy refuses its own special tokens; a server's are not known.
+                raise LriadError(f"{what} {text!r}: holds what may steer the model; leave out the '<' and '>'")
+        pictures = iter([{"type": "image_url", "image_url": {"url": data_url(one)}} for one in (*references, image)])
+        messages = build_messages(object_name, replace(context, references=len(references)))
         for message in messages:
-            message["content"] = [picture if part["type"] == "image" else part for part in message["content"]]
+            message["content"] = [next(pictures) if part["type"] == "image" else part for part in message["content"]]
         return _Prompt(messages)
 
     def reason(self, prompts: Sequence[_Prompt], *, max_new_tokens: int = 512) -> list[Completion]:

@@ -16,7 +16,7 @@ from array import array
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -28,8 +28,7 @@ from lriad.data.strings import Strings
 from lriad.data.table import SampleTable
 from lriad.errors import LriadError
 from lriad.inspection.inspector import Inspector
-from lriad.prompt import PROMPT_VERSION
-from lriad.verdict import Verdict
+from lriad.verdict import FIELDS
 
 if sys.platform != "win32":
     import fcntl
@@ -39,10 +38,10 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     *("id", "image", "category", "object_name", "dataset", "split", "defect_type", "group", "truth"),
-    *(field.name for field in fields(Verdict)),
+    *FIELDS,
     "error",
 )
-_SETTINGS = ("policy_sha256", "adapter_sha256", "mode", "prompt_version", "threshold", "memory")
+_SETTINGS = ("policy_sha256", "adapter_sha256", "mode", "prompt_version", "threshold", "memory", "setting", "note")
 """What all rows of one file share."""
 
 _WORTH_A_WORKER = 8
@@ -161,7 +160,14 @@ def inspect_to_file(
     with _PredictionsFile(Path(output), ids) as file:
         if file.settings:
             given = {} if inspector.threshold is None else {"threshold": inspector.threshold}
-            file.require_same(mode=inspector.mode, prompt_version=PROMPT_VERSION, **given)
+            file.require_same(
+                mode=inspector.mode,
+                prompt_version=inspector.prompt_version,
+                memory=inspector.memory and inspector.memory.sha256,
+                setting=inspector.setting,
+                note=inspector.context.note or None,
+                **given,
+            )
         if retry_errors:
             file.drop_errors()
         pending = array("Q", (index for index, code in enumerate(file.codes) if not code))
@@ -197,7 +203,7 @@ def _load_policy(inspector: Inspector) -> None:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        _ = inspector.policy
+        inspector.loaded()
     finally:
         if collecting:
             gc.enable()

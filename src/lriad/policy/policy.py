@@ -24,9 +24,11 @@ from lriad.policy.answer import (
     p_defect_from_logprobs,
     text_before_answer,
 )
+from lriad.policy.architecture import EYES
+from lriad.policy.depths import Depths
 from lriad.policy.shared_prefix import Batch, Decoded, PrefilledPrompts, collate, decode, joined, padded, prefill
 from lriad.policy.vision import VisionFeatureCache, freeze_vision
-from lriad.prompt import build_messages
+from lriad.prompt import PLAIN, Context, build_messages
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -77,7 +79,7 @@ class Policy:
         self._adapter_weights = adapter_weights
         freeze_vision(model)
         self.vision = VisionFeatureCache(self.base, max_bytes=0)
-        self._prompts: dict[str, str] = {}
+        self._prompts: dict[tuple[str, Context], str] = {}
         self._processing = threading.Lock()
 
     @property
@@ -89,6 +91,11 @@ class Policy:
     def config(self) -> Any:
         """The transformers config."""
         return self.base.config
+
+    @property
+    def reads_several_images(self) -> bool:
+        """Whether a prompt may show references; the embedded policy knows prompts of one image only."""
+        return getattr(getattr(self.config, "vision_config", None), "architecture", None) != EYES
 
     @property
     def dtype(self) -> torch.dtype:
@@ -110,32 +117,73 @@ class Policy:
         """SHA-256 of the adapter's weight file; None without an adapter."""
         return _sha256([self._adapter_weights]) if self._adapter_weights else None
 
-    def prompt_text(self, object_name: str) -> str:
+    def prompt_text(self, object_name: str, context: Context = PLAIN) -> str:
         """The whole conversation up to the completion, as the model's own chat template writes it."""
-        if object_name not in self._prompts:
+        known = self._prompts.get((object_name, context))
+        if known is None:
             for token in self.tokenizer.get_added_vocab():
-                if token in object_name:
-                    raise LriadError(
-                        f"object name {object_name!r}: holds {token!r}, which steers the model; leave it out"
-                    )
-            self._prompts[object_name] = self.processor.apply_chat_template(
-                build_messages(object_name), add_generation_prompt=True, tokenize=False
+                for what, text in (("object name", object_name), ("note", context.note)):
+                    if token in text:
+                        raise LriadError(f"{what} {text!r}: holds {token!r}, which steers the model; leave it out")
+            known = self.processor.apply_chat_template(
+                build_messages(object_name, context), add_generation_prompt=True, tokenize=False
             )
-        return self._prompts[object_name]
+            if not context.evidence:  # which hardly comes twice
+                self._prompts[object_name, context] = known
+        return known
 
-    def encode(self, image: Image.Image, object_name: str) -> Batch:
+    def encode(
+        self,
+        image: Image.Image,
+        object_name: str,
+        context: Context = PLAIN,
+        references: Sequence[Image.Image] = (),
+    ) -> Batch:
         """The processor's output for one prompt, without padding: what the other methods take.
 
         May be called from several threads.
         """
-        text = self.prompt_text(object_name)
+        text = self.prompt_text(object_name, replace(context, references=len(references)))
         try:
             # A fast tokenizer keeps its padding in itself: two threads would collide.
             with self._processing:
-                return dict(self.processor(images=[[image]], text=[text], return_tensors="pt"))
+                return dict(self.processor(images=[[*references, image]], text=[text], return_tensors="pt"))
         except ValueError as error:
             # Such as an image 200 times as long as wide.
             raise LriadError(f"{self.name} cannot take this image: {str(error).splitlines()[0]}; crop it") from error
+
+    @cached_property
+    def _depths(self) -> Depths:
+        return Depths(self.base)
+
+    @torch.inference_mode()
+    def see(self, prompts: Sequence[Batch]) -> list[list[torch.Tensor]]:
+        """What the vision tower makes of the prompts' images at two depths; see `Depths`.
+
+        Within `vision.holding()` the passes that follow do not look at the same images again.
+
+        Args:
+            prompts: N prompts from `encode`, of one image each.
+
+        Returns:
+            For each two maps of shape (C, H, W), float32, on the CPU.
+
+        Raises:
+            LriadError: The policy's tower is not of a kind that can be tapped.
+        """
+        depths = self._depths
+
+        def seen(part: Sequence[Batch]) -> list[list[torch.Tensor]]:
+            maps = []
+            for prompt in part:
+                grid = prompt.get("image_grid_thw")
+                extra = {} if grid is None else {"image_grid_thw": grid.to(self.device)}
+                with depths.watching() as kept:
+                    self.vision.see(prompt["pixel_values"].to(self.device, self.dtype), extra)
+                maps.append([level.cpu() for level in depths.maps(kept, grid)])
+            return maps
+
+        return [maps for part in self._in_parts(seen, prompts, 1) for maps in part]
 
     def collate(
         self, prompts: Sequence[Batch], suffixes: Sequence[Sequence[int]] | None = None, *, width: int = 0

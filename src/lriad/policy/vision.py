@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -83,6 +85,7 @@ class VisionFeatureCache:
         self.encoded = 0
         self._bytes = 0
         self._entries: OrderedDict[bytes, Any] = OrderedDict()
+        self._seen: dict[bytes, Any] = {}
         base: Any = model.base_model
         original = getattr(base, "get_image_features", None)
         self.active = original is not None
@@ -98,7 +101,7 @@ class VisionFeatureCache:
             base.get_image_features = get_image_features
 
     def _features(self, *args: Any, **kwargs: Any) -> Any:
-        if not self._on_cpu and (not self.max_bytes or torch.is_inference_mode_enabled()):
+        if not self._on_cpu and not self._seen and (not self.max_bytes or torch.is_inference_mode_enabled()):
             return self._original(*args, **kwargs)
         given = inspect.signature(self._original).bind(*args, **kwargs).arguments
         given = {**given.pop("kwargs", {}), **given}
@@ -119,13 +122,12 @@ class VisionFeatureCache:
     def _one(self, pixels: torch.Tensor, extra: dict[str, torch.Tensor]) -> Any:
         if not self.max_bytes or torch.is_inference_mode_enabled():
             # Inspection, also on the way of a training run: seen once, and by several threads.
+            known = self._seen.get(self._key(pixels, extra)) if self._seen else None
+            if known is not None:
+                return known
             with torch.no_grad():
                 return self._original(pixels, **extra, return_dict=True)
-        # In the tower's own precision: callers differ in the one they pass.
-        rounded = pixels.detach().to(self._dtype).float().cpu()
-        key = hashlib.blake2b(rounded.numpy().tobytes(), digest_size=16)
-        key.update(repr([tuple(pixels.shape), *(v.tolist() for v in extra.values())]).encode())
-        digest = key.digest()
+        digest = self._key(pixels, extra)
         if digest in self._entries:
             self._entries.move_to_end(digest)
             return self._entries[digest]
@@ -142,6 +144,25 @@ class VisionFeatureCache:
             _, dropped = self._entries.popitem(last=False)
             self._bytes -= _size(dropped)
         return features
+
+    def _key(self, pixels: torch.Tensor, extra: dict[str, torch.Tensor]) -> bytes:
+        # In the tower's own precision: callers differ in the one they pass.
+        rounded = pixels.detach().to(self._dtype).float().cpu()
+        key = hashlib.blake2b(rounded.numpy().tobytes(), digest_size=16)
+        key.update(repr([tuple(pixels.shape), *(v.tolist() for v in extra.values())]).encode())
+        return key.digest()
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Within it, what `see` has seen is not computed again."""
+        try:
+            yield
+        finally:
+            self._seen.clear()
+
+    def see(self, pixels: torch.Tensor, extra: dict[str, torch.Tensor]) -> None:
+        """Compute one image's features and hold them until `holding` ends."""
+        self._seen[self._key(pixels, extra)] = self._original(pixels, **extra, return_dict=True)
 
 
 def _merge(outputs: list[ImageFeatures]) -> ImageFeatures:

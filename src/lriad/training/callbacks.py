@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from transformers import Trainer, TrainerCallback
 
 from lriad.data import Sample
 from lriad.policy import Policy
+from lriad.prompt import Context
 
 COMPLETE = "lriad_state.json"
 """Written into a checkpoint last: a checkpoint without it was cut off by a kill and is not resumed from."""
@@ -144,8 +146,10 @@ class Validation(TrainerCallback):
         every: int | None,
         max_new_tokens: int,
         batch_size: int,
+        evidence: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.policy = policy
+        self.evidence = evidence
         self.samples = samples
         self.every = every
         self.max_new_tokens = max_new_tokens
@@ -184,7 +188,12 @@ class Validation(TrainerCallback):
         p_defects: list[float] = []
         for start in range(0, len(self.samples), self.batch_size):
             part = self.samples[start : start + self.batch_size]
-            prompts = [self.policy.encode(open_image(sample.image), sample.object_name) for sample in part]
+            prompts = [
+                self.policy.encode(
+                    open_image(sample.image), sample.object_name, Context(self.evidence.get(sample.image, ""))
+                )
+                for sample in part
+            ]
             completions = self.policy.reason(prompts, max_new_tokens=self.max_new_tokens)
             truth += [sample.label == "defect" for sample in part]
             labels += [parse_label(completion.text) for completion in completions]

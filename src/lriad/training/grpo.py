@@ -10,9 +10,10 @@ Four things are added to `trl.GRPOTrainer` (a fifth, its speed, is `SharedPrefix
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ from lriad.errors import LriadError
 from lriad.policy import Policy
 from lriad.policy.answer import text_before_answer
 from lriad.policy.vision import VISION_NAMES, vision_modules
-from lriad.prompt import build_prompt
+from lriad.prompt import Context, build_prompt
 from lriad.rewards import ClassFactor, FocalReward, accuracy_reward, class_name, format_reward
 from lriad.training.advantages import RunningMean, focal_weights, paper_advantages, weighted_advantages
 from lriad.training.recipe import Recipe, deepspeed_config
@@ -44,6 +45,7 @@ class GRPOTrainer(SharedPrefixTrainer):
         samples: Labelled training images.
         args: TRL's arguments, from `grpo_config`.
         callbacks: Transformers callbacks.
+        evidence: What a memory of good parts says of each image, by its path.
         shared: False computes each completion with a prompt of its own, as stock TRL does.
 
     Raises:
@@ -57,6 +59,7 @@ class GRPOTrainer(SharedPrefixTrainer):
         samples: Sequence[Sample],
         args: GRPOConfig,
         callbacks: Sequence[Any] = (),
+        evidence: Mapping[str, str] = MappingProxyType({}),
         *,
         shared: bool = True,
     ) -> None:
@@ -77,7 +80,7 @@ class GRPOTrainer(SharedPrefixTrainer):
             shared=shared,
             reward_funcs=rewards,
             args=args,
-            train_dataset=training_dataset(drawn, recipe),
+            train_dataset=training_dataset(drawn, recipe, evidence),
             peft_config=lora_config(recipe),
             callbacks=list(callbacks),
         )
@@ -205,7 +208,7 @@ class GRPOTrainer(SharedPrefixTrainer):
                 return self.policy.p_defect(rollout.prefilled, rollout.rows, before, rollout.decoded)
             p = []
             for part in self._micro_batches(len(texts)):
-                prompts = [self.policy.encode(row["image"], row["object_name"]) for row in inputs[part]]
+                prompts = [self.encode(row) for row in inputs[part]]
                 p.append(self.policy.p_plain(prompts, before[part]))
         return torch.cat(p)
 
@@ -251,16 +254,27 @@ def without_signal(accuracy_PG: torch.Tensor, format_PG: torch.Tensor) -> torch.
     return (accuracy_PG == accuracy_PG[:, :1]).all(1) & (format_PG == format_PG[:, :1]).all(1)
 
 
-def training_dataset(samples: Sequence[Sample], recipe: Recipe) -> Dataset:
-    """TRL's data set over the samples: images are opened when they are asked for, one after the other."""
+def training_dataset(samples: Sequence[Sample], recipe: Recipe, evidence: Mapping[str, str]) -> Dataset:
+    """TRL's data set over the samples: images are opened when they are asked for, one after the other.
+
+    Args:
+        samples: The samples.
+        recipe: Of the run.
+        evidence: What a memory of good parts says of each image, by its path; empty without a memory.
+    """
     # TRL asks for each image once a completion.
     cached_open = lru_cache(maxsize=2 * recipe.prompts_per_step)(open_image)
 
     def rows(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
         chosen = [samples[index] for index in batch["index"]]
+        contexts = [Context(evidence.get(sample.image, "")) for sample in chosen]
         return {
             "index": batch["index"],
-            "prompt": [[{"role": "user", "content": build_prompt(sample.object_name)}] for sample in chosen],
+            "prompt": [
+                [{"role": "user", "content": build_prompt(sample.object_name, context)}]
+                for sample, context in zip(chosen, contexts, strict=True)
+            ],
+            "context": contexts,
             "image": [cached_open(sample.image) for sample in chosen],
             "label": [sample.label for sample in chosen],
             "object_name": [sample.object_name for sample in chosen],

@@ -81,6 +81,8 @@ class Recipe:
         validation_fraction: Share of `data` kept for validation, drawn by group, in [0, 1); 0: no validation.
             Not used beside `validation_data`.
         validation_images: Most images that one validation looks at.
+        memory: A file of `lriad remember`: what it says of each image enters the prompts, those of images that are in
+            memory themselves as compared with the others; None: the paper's prompt.
         seed: Seed of the order of images, the sampling and the adapter's first weights.
 
         reward: `focal` (the accuracy advantage weighted by difficulty), `paper` (Eq. 4 literally, summed with
@@ -153,6 +155,7 @@ class Recipe:
     validation_data: str | None = None
     validation_fraction: ShareBelowOne = 0.1
     validation_images: Count = 64
+    memory: str | None = None
     seed: Annotated[int, Range(0, 2**32 - 1)] = 0
 
     reward: Literal["focal", "paper", "accuracy"] = "focal"

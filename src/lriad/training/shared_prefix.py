@@ -36,6 +36,7 @@ from lriad.policy.shared_prefix import (
     prefill,
 )
 from lriad.policy.vision import CACHE_BYTES
+from lriad.prompt import PLAIN
 
 logger = logging.getLogger(__name__)
 
@@ -94,8 +95,8 @@ class Sampled:
 class SharedPrefixTrainer(TRLGRPOTrainer):
     """TRL's trainer, with prompts shared by their completions where the model allows it.
 
-    Its data set's rows are `prompt`, `image` and `object_name`. Subclasses say what the advantages are, and may sample
-    other prompts than they are given (`_sample`).
+    Its data set's rows are `prompt`, `image`, `object_name` and, where the prompt says more, `context`. Subclasses say
+    what the advantages are, and may sample other prompts than they are given (`_sample`).
 
     Args:
         policy: The policy to train.
@@ -242,11 +243,15 @@ class SharedPrefixTrainer(TRLGRPOTrainer):
         start = self.accelerator.process_index * count
         return [(start + index) // self.num_generations for index in range(count)]
 
+    def encode(self, row: dict) -> Batch:
+        """The prompt of one row of the data set."""
+        return self.policy.encode(row["image"], row["object_name"], row.get("context", PLAIN))
+
     def _encoded(self, inputs: list[dict]) -> Rollout:
         """The distinct prompts of a generation batch, each processed once."""
         groups = self._groups(len(inputs))
         firsts = [index for index, group in enumerate(groups) if index == 0 or group != groups[index - 1]]
-        prompts = [self.policy.encode(inputs[i]["image"], inputs[i]["object_name"]) for i in firsts]
+        prompts = [self.encode(inputs[i]) for i in firsts]
         self._check_length(max(prompt["input_ids"].shape[1] for prompt in prompts))
         return self._rollout(prompts, groups)
 
@@ -307,7 +312,7 @@ class SharedPrefixTrainer(TRLGRPOTrainer):
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         if not self._probed:
-            first = self.policy.encode(generation_batch[0]["image"], generation_batch[0]["object_name"])
+            first = self.encode(generation_batch[0])
             # All processes go one way.
             reasons = gather_object([self._obstacle(self.policy.collate([first]))])
             self.stock_because, self._probed = next((reason for reason in reasons if reason), None), True

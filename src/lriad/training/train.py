@@ -156,6 +156,12 @@ def _fit(
     if saved and recipe.reward == "focal" and "focal_mean" not in saved:
         raise LriadError(f"{run}: was begun by an earlier version that weighted otherwise; give another output=FOLDER")
     before = vision_fingerprint(policy.base)
+    evidence: dict[str, str] = {}
+    if recipe.memory is not None:
+        from lriad.memory import load_memory
+        from lriad.memory.evidence import evidence_for
+
+        evidence = evidence_for(load_memory(recipe.memory), policy, [*samples, *validation])
     # Read by Transformers' callback; every run has its own folder, also where one process trains several.
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(run / "tensorboard")
     args = grpo_config(
@@ -175,6 +181,7 @@ def _fit(
         every=recipe.eval_steps,
         max_new_tokens=recipe.max_completion_tokens,
         batch_size=recipe.completions_per_device,
+        evidence=evidence,
     )
     trainer = GRPOTrainer(
         policy,
@@ -188,6 +195,7 @@ def _fit(
             callbacks.Progress(),
             callbacks.CollapseWarnings(metrics, lambda line: print(f"warning: {line}", file=sys.stderr)),
         ],
+        evidence,
     )
     trainer.remove_callback(PrinterCallback)
     state.trainer = validate.trainer = trainer

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from lriad.data.sample import Sample, object_name_of
 from lriad.data.synthetic.families import FAMILIES, Family
-from lriad.data.synthetic.rendering import Rendering, defect_kinds, render
+from lriad.data.synthetic.rendering import MIN_AREA, Rendering, defect_kinds, render
 from lriad.errors import LriadError
 
 VERSION = 3
@@ -95,6 +95,41 @@ def make_dataset(
         raise LriadError(f"cannot write {folder}: {error.strerror or error}; choose another folder") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def make_line(category: str, directory: str | os.PathLike[str], *, part: int, good: int, defects: int) -> Path:
+    """Make a data set of one product under one camera: shots of one part, sound ones and some with a defect.
+
+    The layout is that of `make_dataset`; a folder that is there is returned as it is.
+
+    Args:
+        category: Of the `parts` family.
+        directory: The folder to make.
+        part: Which part, 0 or more.
+        good: Sound images.
+        defects: Defective ones, spread over the kinds whose defect lies in the picture.
+
+    Raises:
+        LriadError: The category is not known.
+    """
+    folder = Path(directory)
+    if folder.exists():
+        return folder
+    kinds = defect_kinds(category)
+    framed = kinds[part % len(kinds)]
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    rows = [_save(partial, "parts", render(category, part, shot, framed=framed), shot) for shot in range(good)]
+    shots, number = good, 0
+    while number < defects and shots < good + 4 * defects:
+        rendering = render(category, part, shots, kinds[shots % len(kinds)], framed=framed)
+        shots += 1
+        if rendering.mask.mean() >= MIN_AREA / 2:
+            rows.append(_save(partial, "parts", rendering, number))
+            number += 1
+    (partial / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    partial.replace(folder)
     return folder
 
 

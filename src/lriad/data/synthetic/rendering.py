@@ -66,7 +66,15 @@ def defect_kinds(category: str) -> tuple[str, ...]:
     return _category(category).kinds
 
 
-def render(category: str, part_seed: int, shot_seed: int = 0, defect: str | None = None, size: int = 320) -> Rendering:
+def render(
+    category: str,
+    part_seed: int,
+    shot_seed: int = 0,
+    defect: str | None = None,
+    size: int = 320,
+    *,
+    framed: str | None = None,
+) -> Rendering:
     """Photograph one part.
 
     The same arguments give the same bytes. `part_seed` fixes the part and where and how its defect is: without a
@@ -80,13 +88,16 @@ def render(category: str, part_seed: int, shot_seed: int = 0, defect: str | None
         shot_seed: Which photograph, 0 or more.
         defect: Kind of defect, one of `defect_kinds(category)`; None for a sound part.
         size: Side of the image in pixels, 64 to 2048.
+        framed: In the `parts` family: frame it around this kind of defect whatever it has, so that one part is seen by
+            one camera; a defect may then lie outside the picture, its mask empty.
 
     Raises:
         LriadError: The category or the kind is not known, or the size is out of range.
     """
     kind = _category(category)
-    if defect is not None and defect not in kind.kinds:
-        raise LriadError(f"{category} has no defect {defect!r}: choose one of {', '.join(kind.kinds)}")
+    for wanted in (defect, framed):
+        if wanted is not None and wanted not in kind.kinds:
+            raise LriadError(f"{category} has no defect {wanted!r}: choose one of {', '.join(kind.kinds)}")
     if not 64 <= size <= 2048:
         raise LriadError(f"image size {size}: choose 64 to 2048 pixels")
     if part_seed < 0 or shot_seed < 0:
@@ -102,22 +113,23 @@ def render(category: str, part_seed: int, shot_seed: int = 0, defect: str | None
     rig_rng = np.random.default_rng((part_seed, name, 3))
     # A sound part of a varied category is framed around a defect that it might have had: where the camera is pointed
     # and how it is turned must not tell the label.
-    drawn = defect or (kind.kinds[int(rig_rng.integers(len(kind.kinds)))] if kind.varied else None)
+    around = framed or defect or (kind.kinds[int(rig_rng.integers(len(kind.kinds)))] if kind.varied else None)
+    spoiled = {
+        drawn: _spoil(bare, drawn, direction, (part_seed, name, 1, zlib.crc32(drawn.encode())), kind.varied)
+        for drawn in (around, defect)
+        if drawn is not None
+    }
+    if defect is not None:
+        canvas, mask = spoiled[defect]
     rig = Rig(direction)
-    if drawn is not None:
-        seeds = (part_seed, name, 1, zlib.crc32(drawn.encode()))
-        small = kind.varied and drawn in defects.SMALLER and np.random.default_rng(seeds).random() < SMALL_SHARE
-        spoiled, spoiled_mask = _spoil(bare, drawn, direction, seeds, small)
-        if defect is not None:
-            canvas, mask = spoiled, spoiled_mask
-    if kind.varied:
-        rig = _any_rig(direction, spoiled_mask, rig_rng)
+    if kind.varied and around is not None:
+        rig = _any_rig(direction, spoiled[around][1], rig_rng)
         shade_rng = np.random.default_rng((part_seed, name, 5))
         if shade_rng.random() < SHADOW_SHARE:
             rig = replace(rig, shade=cast_shadow(shade_rng, size))
     shot_rng = np.random.default_rng((part_seed, name, 2, shot_seed))
     image, mask = photograph(canvas, mask, rig, shot_rng)
-    place = place_of(mask) if defect is not None else None
+    place = place_of(mask) if mask.any() else None
     return Rendering(image, mask, defect, place, category, part_seed, shot_seed)
 
 
@@ -158,13 +170,14 @@ def _any_rig(direction: float, mask: NDArray[np.bool_], rng: Rng) -> Rig:
 
 
 def _spoil(
-    bare: Canvas, defect: str, direction: float, seeds: tuple[int, ...], small: bool
+    bare: Canvas, defect: str, direction: float, seeds: tuple[int, ...], varied: bool
 ) -> tuple[Canvas, NDArray[np.bool_]]:
-    """The canvas with a defect that can be seen, and its mask.
+    """The canvas with a defect that can be seen, in varied categories a small one now and then, and its mask.
 
     Draws until one is neither too small, too large nor too faint, nearly always at once; the best of all attempts where
     none is (not met in 6,000 renderings).
     """
+    small = varied and defect in defects.SMALLER and np.random.default_rng(seeds).random() < SMALL_SHARE
     sound = bare.assembled()
     before = develop(sound, direction)
     largest, faintest = (SMALL_AREA, 1.5 * MIN_CHANGE) if small else (MAX_AREA, MIN_CHANGE)

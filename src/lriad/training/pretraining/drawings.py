@@ -21,6 +21,10 @@ from lriad.policy.eyes import GRID, Eyes
 FAMILY = "parts"
 _COVER = 0.03
 """A token's cell counts as defective from this share of its area on."""
+LINE_IMAGES = 20
+"""Good images of a product, and defective ones."""
+_FIRST_LINE = 5_000_000
+"""Beyond the parts of the other drawings."""
 Sensed = tuple[NDArray[np.float16], NDArray[np.float16]]
 """Of one drawing: its cells (100, 1536), and how like each is to the rest (100, 104)."""
 
@@ -45,9 +49,11 @@ class Drawings:
         cells, alike = (torch.from_numpy(np.stack(arrays)).float() for arrays in zip(*chosen, strict=True))
         return cells, alike
 
-    def of(self, categories: Sequence[str]) -> NDArray[np.intp]:
-        """The indices of those of some categories."""
-        return np.flatnonzero([row["category"] in categories for row in self.rows])
+    def of(self, categories: Sequence[str], *, lines: bool = False) -> NDArray[np.intp]:
+        """The indices of those of some categories: many parts of each, or those of single products (`draw_lines`)."""
+        return np.flatnonzero(
+            [row["category"] in categories and (row["line"] is not None) == lines for row in self.rows]
+        )
 
 
 def draw(folder: Path, categories: Sequence[str], images: int, seed: int) -> list[dict[str, Any]]:
@@ -60,14 +66,46 @@ def draw(folder: Path, categories: Sequence[str], images: int, seed: int) -> lis
     return [row for rows in made for row in rows]
 
 
+def draw_lines(folder: Path, categories: Sequence[str], lines: int, seed: int) -> list[dict[str, Any]]:
+    """Draw products: of each category some parts, each many times under one camera, half of the pictures defective."""
+    from tqdm import tqdm
+
+    with ProcessPoolExecutor() as pool:
+        one = partial(_draw_lines_of_one, folder, lines, seed)
+        made = list(tqdm(pool.map(one, categories), total=len(categories), desc="products", disable=None))
+    return [row for rows in made for row in rows]
+
+
 def _draw_one(folder: Path, images: int, seed: int, category: str) -> list[dict[str, Any]]:
     from lriad.data.synthetic import make_dataset
 
-    made = make_dataset(FAMILY, folder / category, images=images, defect_ratio=0.5, seed=seed, categories=[category])
-    rows = [json.loads(line) for line in (made / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
+    return _rows(
+        make_dataset(FAMILY, folder / category, images=images, defect_ratio=0.5, seed=seed, categories=[category])
+    )
+
+
+def _draw_lines_of_one(folder: Path, lines: int, seed: int, category: str) -> list[dict[str, Any]]:
+    from lriad.data.synthetic.dataset import make_line
+
+    rows = []
+    for number in range(lines):
+        made = make_line(
+            category,
+            folder / f"{category}.{number}",
+            part=_FIRST_LINE + seed * lines + number,
+            good=LINE_IMAGES,
+            defects=LINE_IMAGES,
+        )
+        rows += _rows(made, line=number)
+    return rows
+
+
+def _rows(made: Path, line: int | None = None) -> list[dict[str, Any]]:
+    rows = [json.loads(text) for text in (made / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
     for row in rows:
         row["image"] = str(made / row["image"])
         row["mask"] = row["mask"] and str(made / row["mask"])
+        row["line"] = line
     return rows
 
 

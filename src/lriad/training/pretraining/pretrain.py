@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,14 +22,23 @@ from lriad.errors import LriadError
 from lriad.policy import architecture
 from lriad.policy.eyes import Eyes
 from lriad.policy.loading import OPERATING_POINT
-from lriad.training.pretraining.drawings import FAMILY, Drawings, defective_cells, draw, measure_channels, sense
+from lriad.training.pretraining.drawings import (
+    FAMILY,
+    Drawings,
+    defective_cells,
+    draw,
+    draw_lines,
+    measure_channels,
+    sense,
+)
+from lriad.training.pretraining.evidence import Evidence, gather_evidence
 from lriad.training.pretraining.eyes import see, teach_eyes
 from lriad.training.pretraining.loop import Schedule
 from lriad.training.pretraining.text import Lesson, corpus, lessons_from, teach_text
 from lriad.verdict import Mode
 
 _EYES = Schedule(steps=1000, batch_size=64, learning_rate=1e-3, warmup_steps=100)
-_TEXT = Schedule(steps=1000, batch_size=32, learning_rate=1.5e-3)
+_TEXT = Schedule(steps=1400, batch_size=32, learning_rate=1.5e-3)
 _MEASURED = slice(0, 15_000, 50)
 """Which of the drawings that the eyes learn from the spread of their channels is measured on."""
 _WATCHED = 80
@@ -42,6 +51,7 @@ class PretrainConfig:
 
     Attributes:
         images: Drawings a category; half of them show a defect.
+        lines: Products a category, for the words to learn what a memory of good samples says.
         eyes: Schedule of the first stage.
         text: Schedule of the second.
         doubtful_share: Share of the drawings whose reasoning leaves the verdict open.
@@ -54,6 +64,7 @@ class PretrainConfig:
     """
 
     images: int = 900
+    lines: int = 3
     eyes: Schedule = _EYES
     text: Schedule = _TEXT
     doubtful_share: float = 0.25
@@ -129,23 +140,26 @@ class Impressions:
         eyes: The eyes, rounded as they will be stored.
         rows: N lines of `samples.jsonl`.
         parts: Indices of the drawings of the categories that the eyes have learned from, of the unseen and of the
-            validation categories.
+            validation categories, and of the products of the first two.
+        evidence: What a memory of good samples says of each; None for some.
         handed_on: What the eyes hand on of each, (N, 100, C), float16.
         logits: 'Defect here' (N, 100), kinds (N, 100, K), 'defect somewhere' (N,).
     """
 
     eyes: Eyes
     rows: list[dict[str, Any]]
-    parts: tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
+    parts: tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
+    evidence: list[Evidence | None]
     handed_on: torch.Tensor
     logits: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def perceive(output: Path, config: PretrainConfig, progress: bool) -> Impressions:
-    """The first stage: draw, sense, teach the eyes, and see with them.
+    """The first stage: draw, sense, teach the eyes, see with them, and compare with good samples.
 
     Args:
-        output: Gets `drawings/`, `sensed/` (330 KB a drawing) and `eyes/`; what is there is not done again.
+        output: Gets `drawings/`, `sensed/` (330 KB a drawing), `eyes/` and `remembered/`; what is there is not done
+            again.
         config: Settings.
         progress: Show progress bars.
 
@@ -155,18 +169,25 @@ def perceive(output: Path, config: PretrainConfig, progress: bool) -> Impression
     output.mkdir(parents=True, exist_ok=True)
     _claim(output, config)
     tasks = (eyes_categories(config), config.unseen_categories, config.validation_categories)
-    rows = draw(output / "drawings", [name for names in tasks for name in names], config.images, config.seed)
+    categories = [name for names in tasks for name in names]
+    rows = draw(output / "drawings", categories, config.images, config.seed)
+    line_rows = draw_lines(output / "lines", categories, config.lines, config.seed)
     torch.manual_seed(config.seed)
     eyes = architecture.imagenet_eyes()
     image_processor = architecture.build_image_processor()
     measure_channels(eyes, image_processor, measured(rows, config))
-    drawings = Drawings(rows, sense(eyes, image_processor, rows, output / "sensed", progress), defective_cells(rows))
-    seen, unseen, validation = (drawings.of(names) for names in tasks)
+    sensed = sense(eyes, image_processor, rows, output / "sensed", progress)
+    sensed += sense(eyes, image_processor, line_rows, output / "sensed" / "lines", progress)
+    rows += line_rows
+    drawings = Drawings(rows, sensed, defective_cells(rows))
+    seen, _, validation = (drawings.of(names) for names in tasks)
     settings: dict[str, Any] = {"seed": config.seed, "progress": progress}
     teach_eyes(eyes, drawings, seen, validation, config.eyes, output / "eyes", **settings)
     eyes.half().float()  # As they will be stored: the words must fit what the finished tower hands on.
     handed_on, here, kind, somewhere = see(eyes, drawings, np.arange(len(rows)))
-    return Impressions(eyes, rows, (seen, unseen, validation), handed_on, (here, kind, somewhere))
+    evidence = gather_evidence(eyes, rows, sensed, output / "remembered", config.seed, progress)
+    unseen, products = drawings.of(tasks[1]), drawings.of([*tasks[0], *tasks[1]], lines=True)
+    return Impressions(eyes, rows, (seen, unseen, validation, products), evidence, handed_on, (here, kind, somewhere))
 
 
 def teach_words(impressions: Impressions, config: PretrainConfig, output: Path, folder: Path, progress: bool) -> None:
@@ -177,13 +198,14 @@ def teach_words(impressions: Impressions, config: PretrainConfig, output: Path, 
         here, kind, somewhere = (logits[part] for logits in impressions.logits)
         of_part = lessons_from([rows[i] for i in part], here, kind, somewhere, config.doubtful_share)
         for index, lesson in zip(part, of_part, strict=True):
-            lessons[index] = lesson
-    seen, unseen, validation = impressions.parts
-    tokenizer = architecture.build_tokenizer(corpus([lessons[i] for part in (seen, unseen) for i in part]))
+            evidence = impressions.evidence[index]
+            lessons[index] = replace(lesson, evidence=evidence.line if evidence else "")
+    seen, unseen, validation, products = impressions.parts
+    train = [part for part in (seen, unseen, products) if len(part)]
+    tokenizer = architecture.build_tokenizer(corpus([lessons[i] for part in train for i in part]))
     torch.manual_seed(config.seed)
     model = architecture.build_model(tokenizer, eyes)
     processor = architecture.build_processor(tokenizer)
-    train = [part for part in (seen, unseen) if len(part)]
     settings: dict[str, Any] = {"seed": config.seed, "progress": progress}
     handed_on = impressions.handed_on
     teach_text(model, processor, lessons, handed_on, train, validation, config.text, output / "text", **settings)

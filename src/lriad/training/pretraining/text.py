@@ -20,7 +20,7 @@ from lriad.data.synthetic.narration import KINDS, narrate, telling_phrases
 from lriad.policy import architecture
 from lriad.policy.answer import FAST_PREFIX
 from lriad.policy.eyes import GRID
-from lriad.prompt import ANSWERS, build_completion, build_messages
+from lriad.prompt import ANSWERS, Context, build_completion, build_messages, build_prompt
 from lriad.training.pretraining.loop import Schedule, fit
 
 NAMES = """
@@ -48,6 +48,20 @@ _SENSELESS_SHARE = 0.15
 _HEAD_WEIGHT = 0.5
 """Weight of each loss at the end of the prompt: 'defect', its place and its kind, through a head that is dropped. What
 is gathered there stands where the completion can read it."""
+_EVIDENCE_SHARE = 0.7
+"""Share of the examples with evidence whose prompt has it: without it the policy must see for itself."""
+_NOTE_SHARE = 0.1
+"""Share of the examples whose prompt has a note. It has no bearing on the verdict: what is learned is to stay calm."""
+NOTES = (
+    "scratches under 2 mm are fine",
+    "the colour varies from batch to batch",
+    "the label may sit up to 3 mm off the centre",
+    "dust is no defect",
+    "look closely at the edges",
+    "the print must be complete",
+    "all screws must be there",
+    "photographed from above, 0.1 mm a pixel",
+)
 _TELLING = 4.0
 """Weight of the words that tell object, place, evidence and kind; the rest of a completion is soon learned."""
 
@@ -59,10 +73,12 @@ class Lesson:
     Attributes:
         row: Its line of `samples.jsonl`.
         suspicion: Kind and place of what is to be called doubtful, true ones for a defect; None where all is clear.
+        evidence: What a memory of good samples says of it; '' where it was not compared.
     """
 
     row: dict[str, Any]
     suspicion: tuple[str, str] | None = None
+    evidence: str = ""
 
     @property
     def kind(self) -> str | None:
@@ -125,7 +141,7 @@ def corpus(lessons: Sequence[Lesson]) -> Iterator[str]:
     for name in [*NAMES, *ADJECTIVES]:
         yield f" {name} {name}s"
     for lesson in lessons:
-        yield build_messages(_name(lesson.row, rng))[0]["content"][1]["text"]
+        yield build_prompt(_name(lesson.row, rng), _context(lesson, rng))
         yield lesson.completion(lesson.row["object_name"], rng, fast=False)
 
 
@@ -138,6 +154,12 @@ def _name(row: dict[str, Any], rng: np.random.Generator) -> str:
         return "".join(rng.choice(list(string.ascii_lowercase), rng.integers(3, 10)))
     noun = str(rng.choice(NAMES))
     return f"{rng.choice(ADJECTIVES)} {noun}" if rng.random() < 0.5 else noun
+
+
+def _context(lesson: Lesson, rng: np.random.Generator) -> Context:
+    """What the prompt says besides."""
+    evidence = lesson.evidence if rng.random() < _EVIDENCE_SHARE else ""
+    return Context(evidence, str(rng.choice(NOTES)) if rng.random() < _NOTE_SHARE else "")
 
 
 @dataclass
@@ -156,7 +178,8 @@ def _collate(processor: Any, lessons: Sequence[Lesson], rng: np.random.Generator
     sequences, starts, tellings, skipped = [], [], [], []
     for lesson in lessons:
         name = _name(lesson.row, rng)
-        prompt = processor.apply_chat_template(build_messages(name), add_generation_prompt=True, tokenize=False)
+        messages = build_messages(name, _context(lesson, rng))
+        prompt = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         prompt = prompt.replace(image, image * architecture.IMAGE_TOKENS)
         fast = rng.random() < _FAST_SHARE
         completion = lesson.completion(name, rng, fast=fast)

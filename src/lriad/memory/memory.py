@@ -1,0 +1,375 @@
+"""A memory of good parts: what their places look like, and how far good parts stray from one another."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from lriad.data._files import show
+from lriad.data.place import PLACES
+from lriad.data.views import Views
+from lriad.errors import LriadError
+from lriad.memory.patches import image_deviation, nearest, patches
+from lriad.memory.rule import Rule, log_odds
+from lriad.prompt import evidence_line
+
+FORMAT = "lriad-memory-1"
+_MIN_SPREAD = 0.02
+"""Of the good samples' deviations, as a share of their mean: a few that agree by chance must not make all else odd."""
+_ALARM_RATE = 0.05
+_SHAPE_TOLERANCE = 1.1
+_COLOURLESS = 12
+"""Largest difference of the channels, in grey levels, of what passes for grey: JPEG leaves some."""
+_MIN_ODDS_SPREAD = 0.5
+"""Of the good samples' log-odds, for the same reason."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One image against the good samples.
+
+    Attributes:
+        map_HW: Deviation of each place, on the scale of `z`.
+        deviation: The image's: the mean of its few farthest places, as a distance between features.
+        z: The deviation in standard deviations of the good samples' own around their mean.
+        place: Where it is largest, in words.
+        as_high: Good samples that deviate as much.
+        samples: Good samples that it was compared with.
+    """
+
+    map_HW: NDArray[np.float32]
+    deviation: float
+    z: float
+    place: str
+    as_high: int
+    samples: int
+
+    @property
+    def false_alarm_rate(self) -> float:
+        """How often a good part would deviate as much: at most this, on average over draws of good samples.
+
+        (1 + as_high) / (1 + samples), the rank among exchangeable images (conformal p-value): n samples can promise
+        no less than 1 / (n + 1).
+        """
+        return (1 + self.as_high) / (1 + self.samples)
+
+    @property
+    def evidence(self) -> str:
+        """What the prompt says of it."""
+        return evidence_line(self.samples, self.place, self.z, self.as_high)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What all good images have in common, whatever they show.
+
+    Attributes:
+        grey: True where all are grey, False where all are in colour, None where there are both.
+        narrowest, widest: Least and largest width divided by height.
+    """
+
+    grey: bool | None
+    narrowest: float
+    widest: float
+
+    @classmethod
+    def of(cls, image: Image.Image) -> Look:
+        """Of one image in RGB."""
+        shape = image.width / image.height
+        return cls(is_grey(image), shape, shape)
+
+    @classmethod
+    def union(cls, looks: Sequence[Look]) -> Look:
+        """Of all of them."""
+        greys = {look.grey for look in looks}
+        narrowest, widest = min(look.narrowest for look in looks), max(look.widest for look in looks)
+        return cls(greys.pop() if len(greys) == 1 else None, narrowest, widest)
+
+    def check(self, other: Look) -> None:
+        """Raise LriadError where images that look so cannot be of the same camera."""
+        low, high = self.narrowest / _SHAPE_TOLERANCE, self.widest * _SHAPE_TOLERANCE
+        if other.narrowest < low or other.widest > high:
+            raise LriadError(
+                f"this image is of another shape (width / height {other.narrowest:.2f}) than those in memory "
+                f"({self.narrowest:.2f} to {self.widest:.2f}): crop it alike"
+            )
+        if self.grey is not None and other.grey is not None and other.grey != self.grey:
+            kinds = ("in colour", "grey") if self.grey else ("grey", "in colour")
+            raise LriadError(f"this image is {kinds[0]}, those in memory are {kinds[1]}: take both in one way")
+
+
+def is_grey(image: Image.Image) -> bool:
+    """Whether an RGB image has no colour."""
+    small = np.asarray(image.resize((64, 64)), np.int16)
+    return int((small.max(2) - small.min(2)).max()) <= _COLOURLESS
+
+
+@dataclass(frozen=True)
+class GoodImage:
+    """One of the images in memory.
+
+    Attributes:
+        sha256: Hash of its file.
+        group: Images of one group (one part, one series) are not compared with one another.
+        deviation: From the images of other groups.
+        p: The policy's p_defect by mode, having read its deviation from the images of other groups; none where the
+            policy was not asked.
+    """
+
+    sha256: str
+    group: str
+    deviation: float
+    p: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What is known of one product's good parts. Made by `remember`, read from a file by `load_memory`.
+
+    Attributes:
+        object_name: The product in words.
+        policy_sha256: Of the policy whose eyes it was made with; another one's images cannot be compared.
+        adapter_sha256: Of the adapter that the good images' p was read with; None without one.
+        bank_KC: The remembered places, float32.
+        owner_K: Index of the good image that each is of.
+        scales: Of the depths, see `patches`.
+        good: The images.
+        look: What they have in common.
+        views: Which parts of an image are looked at.
+        versions: Of lriad and of the packages behind it.
+        rules: What was learned from labelled images, by the mode of p_defect; empty without any.
+    """
+
+    object_name: str
+    policy_sha256: str
+    adapter_sha256: str | None
+    bank_KC: Tensor
+    owner_K: Tensor
+    scales: tuple[float, ...]
+    good: tuple[GoodImage, ...]
+    look: Look
+    views: Views
+    versions: Mapping[str, str] = field(default_factory=dict)
+    rules: Mapping[str, Rule] = field(default_factory=dict)
+
+    @cached_property
+    def _half_norms_K(self) -> Tensor:
+        return self.bank_KC.square().sum(1) / 2
+
+    @cached_property
+    def sha256(self) -> str:
+        """Its identity: a hash of what it holds."""
+        digest = hashlib.sha256(json.dumps(self._header(), sort_keys=True).encode())
+        for tensor in self._tensors().values():
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    @property
+    def setting(self) -> str:
+        """What it knows, as tables name it: numbers of different settings must not stand in one row."""
+        defects = next((rule.defects for rule in self.rules.values()), 0)
+        labelled = f" + {defects} labelled defects" if defects else ""
+        return f"{len(self.good)} good{labelled}"
+
+    def group_of(self, sha256: str) -> str | None:
+        """The group of an image that is in memory, None for one that is not."""
+        return next((image.group for image in self.good if image.sha256 == sha256), None)
+
+    def others(self, group: str | None) -> list[GoodImage]:
+        """The good images that are not of a group."""
+        return [image for image in self.good if image.group != group or group is None]
+
+    def distances(self, depths: Sequence[Tensor], group: str | None = None) -> NDArray[np.float32]:
+        """Distance of each place of an image, or of a view of one, from the good samples.
+
+        Args:
+            depths: Its maps (`Policy.see`).
+            group: A group of the memory that does not count: the image's own.
+
+        Returns:
+            Shape (H, W).
+        """
+        vectors = patches(depths, self.scales)
+        if vectors.shape[2] != self.bank_KC.shape[1]:
+            raise LriadError(f"memory: of {self.bank_KC.shape[1]} channels, the policy's eyes have {vectors.shape[2]}")
+        barred = None
+        if group is not None:
+            owners = [index for index, image in enumerate(self.good) if image.group == group]
+            barred = torch.isin(self.owner_K, torch.tensor(owners))
+        found = nearest(vectors.flatten(0, 1), self.bank_KC, self._half_norms_K, barred)
+        return found.unflatten(0, vectors.shape[:2]).numpy()
+
+    def judge(self, distance_HW: NDArray[np.float32], group: str | None = None) -> Comparison:
+        """What the distances of places mean; NaN where nothing was looked at."""
+        usual_N = np.array([image.deviation for image in self.others(group)])
+        mean, spread = centre_and_spread(usual_N, _MIN_SPREAD * float(usual_N.mean()))
+        deviation = image_deviation(distance_HW)
+        row, column = np.unravel_index(np.nanargmax(distance_HW), distance_HW.shape)
+        height, width = distance_HW.shape
+        return Comparison(
+            map_HW=(distance_HW - mean) / spread,
+            deviation=deviation,
+            z=(deviation - mean) / spread,
+            place=PLACES[3 * (3 * int(row) // height) + 3 * int(column) // width],
+            as_high=int((usual_N >= deviation).sum()),
+            samples=len(usual_N),
+        )
+
+    @property
+    def promised_rate(self) -> float:
+        """The alarm rate up to which an image is decided defective: 5 %, or what so few good samples can promise."""
+        return max(_ALARM_RATE, 1 / (1 + len(self.good)))
+
+    def check_policy(self, policy: Any) -> None:
+        """Raise LriadError where images seen by this policy cannot be compared with those in memory."""
+        if policy.policy_sha256 != self.policy_sha256:
+            raise LriadError(
+                f"this memory was made with another policy ({self.policy_sha256[:12]}, not "
+                f"{str(policy.policy_sha256)[:12]}): run lriad remember with the policy that inspects"
+            )
+
+    def check_name(self, object_name: str) -> None:
+        """Raise LriadError where the memory is of another product."""
+        if object_name.strip().casefold() != self.object_name.casefold():
+            raise LriadError(f"this memory is of a {self.object_name!r}, not of a {object_name.strip()!r}")
+
+    def rank(
+        self, p_defect: float, z: float, mode: str, group: str | None = None, adapter_sha256: str | None = None
+    ) -> Rank:
+        """How unusual an image is among good ones, by what the policy and the memory say together.
+
+        Each is taken in standard deviations of the good images' own, and the two are added: a policy that calls good
+        samples of this product defective counts for little, and so does a memory of samples that are all unlike.
+
+        Args:
+            p_defect: Of the policy, having read the evidence.
+            z: Of the image's comparison.
+            mode: In which the policy was asked.
+            group: As for `distances`.
+            adapter_sha256: Of the policy. With another adapter than the good images were judged with, the deviation
+                alone counts.
+        """
+        others = self.others(group)
+        known = [image for image in others if mode in image.p and adapter_sha256 == self.adapter_sha256]
+        if len(known) < 2:
+            usual_N = np.array([image.deviation for image in others])
+            mean, spread = centre_and_spread(usual_N, _MIN_SPREAD * float(usual_N.mean()))
+            return _ranked(z, (usual_N - mean) / spread)
+        deviation_N = np.array([image.deviation for image in known])
+        odds_N = np.array([log_odds(image.p[mode]) for image in known])
+        mean, spread = centre_and_spread(deviation_N, _MIN_SPREAD * float(deviation_N.mean()))
+        odds_mean, odds_spread = centre_and_spread(odds_N, _MIN_ODDS_SPREAD)
+        score_N = (deviation_N - mean) / spread + (odds_N - odds_mean) / odds_spread
+        return _ranked(z + (log_odds(p_defect) - odds_mean) / odds_spread, score_N)
+
+    def save(self, file: str | Path) -> None:
+        """Write it as safetensors, whole or not at all."""
+        from safetensors.torch import save_file
+
+        file = Path(file)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f".{file.name}.{os.getpid()}.part")
+        try:
+            save_file(self._tensors(), partial, {"format": FORMAT, "memory": json.dumps(self._header())})
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {"bank": self.bank_KC.half().contiguous(), "owner": self.owner_K.int().contiguous()}
+        return tensors | {f"rule.{mode}": torch.from_numpy(rule.weight_F) for mode, rule in self.rules.items()}
+
+    def _header(self) -> dict[str, Any]:
+        own = ("object_name", "policy_sha256", "adapter_sha256", "scales", "versions")
+        header = {name: getattr(self, name) for name in own}
+        header |= {"look": dataclasses.asdict(self.look), "views": dataclasses.asdict(self.views)}
+        header["good"] = [dataclasses.asdict(image) for image in self.good]
+        header["rules"] = {
+            mode: {**vars(rule), "weight_F": None, "stack_3": [float(value) for value in rule.stack_3]}
+            for mode, rule in self.rules.items()
+        }
+        return header
+
+
+@dataclass(frozen=True)
+class Rank:
+    """How unusual an image is.
+
+    Attributes:
+        score: The higher the more unusual; 0 for a usual good image.
+        alarm_rate: How often a good part would be as unusual: (1 + good samples as unusual) / (1 + good samples).
+    """
+
+    score: float
+    alarm_rate: float
+
+
+def _ranked(score: float, score_N: NDArray[np.floating]) -> Rank:
+    return Rank(float(score), float((1 + (score_N >= score).sum()) / (1 + len(score_N))))
+
+
+def centre_and_spread(values_N: NDArray[np.floating], smallest: float) -> tuple[float, float]:
+    """Mean and standard deviation, the latter at least `smallest`."""
+    spread = float(values_N.std(ddof=1)) if len(values_N) > 1 else 0.0
+    return float(values_N.mean()), max(spread, smallest, 1e-6)
+
+
+def load_memory(file: str | Path) -> Memory:
+    """Read a memory.
+
+    Raises:
+        LriadError: The file is missing, damaged, or no memory.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    name = show(file)
+    if Path(file).is_dir():
+        raise LriadError(f"{name}: a folder, not a memory; name the file that lriad remember has made")
+    try:
+        with safe_open(file, "pt") as opened:
+            metadata = opened.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise LriadError(f"{name}: is no memory of this version of lriad; make one with lriad remember")
+            header = json.loads(metadata["memory"])
+            tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 (it is no dict)
+        memory = Memory(
+            **header
+            | {
+                "bank_KC": tensors["bank"].float(),
+                "owner_K": tensors["owner"].long(),
+                "scales": tuple(header["scales"]),
+                "look": Look(**header["look"]),
+                "views": Views(header["views"]["roi"] and tuple(header["views"]["roi"]), header["views"]["tiles"]),
+                "good": tuple(GoodImage(**image) for image in header["good"]),
+                "rules": {mode: _rule(rule, tensors[f"rule.{mode}"]) for mode, rule in header["rules"].items()},
+            }
+        )
+        whole = memory.bank_KC.dim() == 2 and len(memory.bank_KC) == len(memory.owner_K) > 0
+        if not whole or not memory.good or int(memory.owner_K.max()) >= len(memory.good):
+            raise ValueError("its parts do not fit together")
+    except FileNotFoundError as error:
+        raise LriadError(f"{name}: no such memory; make one with lriad remember") from error
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise LriadError(f"{name}: damaged, truncated or no memory ({_line(error)}); make it anew") from error
+    return memory
+
+
+def _line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")[:200] or type(error).__name__
+
+
+def _rule(header: Mapping[str, Any], weight_F: Tensor) -> Rule:
+    return Rule(**{**header, "weight_F": weight_F.numpy(), "stack_3": np.array(header["stack_3"], np.float32)})

@@ -1,0 +1,92 @@
+"""Places of an image as vectors, and how far they are from those of good images: PatchCore's idea.
+
+Arrays end in their dimensions: N images, P places of one, C channels, K vectors in memory.
+Source: Roth et al., Towards Total Recall in Industrial Anomaly Detection, https://arxiv.org/abs/2106.08265.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+TOP_PLACES = 5
+"""Places whose deviation is averaged to that of an image: one alone is noisier."""
+_PROJECTED = 64
+
+
+def spread(maps: Sequence[Tensor]) -> float:
+    """The mean spread of a depth's channels over some images, maps of shape (C, H, W) each."""
+    values = torch.cat([level.flatten(1) for level in maps], 1)
+    return max(float(values.std(1).mean()), 1e-6)
+
+
+def patches(depths: Sequence[Tensor], scales: Sequence[float]) -> Tensor:
+    """The vectors of an image's places.
+
+    Each depth is brought to the first one's places and divided by its scale and the root of its channels, so that all
+    count alike, and each place is averaged with its neighbours.
+
+    Args:
+        depths: Maps of shape (C_i, H_i, W_i).
+        scales: One a depth, see `spread`.
+
+    Returns:
+        Shape (H, W, C), float32, of the first depth's H and W.
+    """
+    size = depths[0].shape[-2:]
+    levels = []
+    for level, scale in zip(depths, scales, strict=True):
+        level_1CHW = level[None] / (scale * len(level) ** 0.5)
+        if level.shape[-2:] != size:
+            level_1CHW = F.interpolate(level_1CHW, size=size, mode="bilinear")
+        levels.append(F.avg_pool2d(level_1CHW, 3, 1, 1, count_include_pad=False)[0])
+    return torch.cat(levels).permute(1, 2, 0)
+
+
+def coreset(points_KC: Tensor, size: int, seed: int = 0) -> NDArray[np.intp]:
+    """Indices of at most `size` points so that every point has one of them near: greedy k-centre, as in PatchCore.
+
+    Distances are taken in a random projection, which keeps them about as they are and is faster.
+    """
+    rng = np.random.default_rng(seed)
+    if len(points_KC) <= size:
+        return np.arange(len(points_KC))
+    projection = rng.normal(size=(points_KC.shape[1], _PROJECTED)).astype(np.float32) / _PROJECTED**0.5
+    points = points_KC @ torch.from_numpy(projection)
+    norms = (points**2).sum(1)
+    chosen = np.empty(size, np.intp)
+    nearest = torch.full((len(points),), torch.inf)
+    chosen[0] = rng.integers(len(points))
+    for i in range(size - 1):
+        centre = points[chosen[i]]
+        torch.minimum(nearest, norms - 2 * (points @ centre) + norms[chosen[i]], out=nearest)
+        nearest[chosen[i]] = -torch.inf  # Rounding must not let a point be chosen twice.
+        chosen[i + 1] = int(nearest.argmax())
+    return np.sort(chosen)
+
+
+def nearest(patches_PC: Tensor, bank_KC: Tensor, half_norms_K: Tensor, barred_K: Tensor | None = None) -> Tensor:
+    """Euclidean distance of each place to the nearest vector in memory, of shape (P,).
+
+    Args:
+        patches_PC: Of an image.
+        bank_KC: The memory.
+        half_norms_K: Half of each vector's squared norm.
+        barred_K: Bool; vectors that do not count, those of the image itself.
+    """
+    if barred_K is not None:
+        half_norms_K = half_norms_K.masked_fill(barred_K, torch.inf)
+    # The nearest m maximises q m - m^2 / 2.
+    best_P = torch.addmm(-half_norms_K, patches_PC, bank_KC.T).amax(1)
+    return (patches_PC.square().sum(1) - 2 * best_P).clamp(min=0).sqrt()
+
+
+def image_deviation(distance_HW: NDArray[np.float32]) -> float:
+    """The mean of an image's few farthest places; NaN does not count."""
+    found = distance_HW[~np.isnan(distance_HW)]
+    return float(np.sort(found)[-TOP_PLACES:].mean())

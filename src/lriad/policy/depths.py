@@ -1,0 +1,93 @@
+"""What a policy's vision tower makes of an image at two depths, found by hooks: any tower, no training."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lriad.errors import LriadError
+from lriad.policy.vision import vision_modules
+
+
+class Depths:
+    """The places where a tower is tapped.
+
+    Of a convolutional tower these are the last stages of its two coarsest resolutions, of a transformer the middle
+    block and the last one: PatchCore's middle levels (https://arxiv.org/abs/2106.08265), and one that knows what it
+    sees, which finds a missing part better.
+
+    Args:
+        model: A transformers vision-language model.
+
+    Raises:
+        LriadError: The model has no tower whose blocks can be found.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        towers = vision_modules(model)
+        stacks = {
+            name: stack
+            for tower in towers[:1]
+            for name, stack in tower.named_modules()
+            if isinstance(stack, nn.ModuleList | nn.Sequential) and len(stack) > 1 and len({*map(type, stack)}) == 1
+        }
+        # Of a convolutional tower's stages, each a stack itself, the outermost is meant; of blocks, the longest.
+        outer = [stacks[name] for name in stacks if not any(name.startswith(f"{other}.") for other in stacks)]
+        if not outer:
+            raise LriadError(f"{type(model).__name__}: no vision tower with a stack of blocks to remember images by")
+        self.tower: Any = towers[0]
+        self.stack = max(outer, key=len)
+        self._local = threading.local()
+        for index, block in enumerate(self.stack):
+            block.register_forward_hook(lambda _, __, output, index=index: self._keep(index, output))
+
+    def _keep(self, index: int, output: Any) -> None:
+        kept = getattr(self._local, "kept", None)
+        if kept is not None:
+            kept[index] = output[0] if isinstance(output, tuple) else output
+
+    @contextmanager
+    def watching(self) -> Iterator[dict[int, Tensor]]:
+        """Collect what the blocks return to this thread, by their index."""
+        self._local.kept = {}
+        try:
+            yield self._local.kept
+        finally:
+            self._local.kept = None
+
+    def maps(self, kept: dict[int, Tensor], grid_thw: Tensor | None) -> list[Tensor]:
+        """The maps of one image at two depths.
+
+        Args:
+            kept: What `watching` collected while the tower saw one image.
+            grid_thw: Its patches along time, height and width, (1, 3), for the Qwen-VL kind; else None.
+
+        Returns:
+            Two maps of shape (C, H, W) in float32, the finer or earlier one first.
+        """
+        outputs = [kept[index] for index in sorted(kept)]
+        if outputs[-1].dim() == 4:
+            by_size = {output.shape[-2:]: output[0].float() for output in outputs}
+            return list(by_size.values())[-2:]
+        chosen = [outputs[len(outputs) // 2 - 1], outputs[-1]]
+        return [self._map(tokens.flatten(0, -2).float(), grid_thw) for tokens in chosen]
+
+    def _map(self, tokens_TC: Tensor, grid_thw: Tensor | None) -> Tensor:
+        if grid_thw is None:
+            side = math.isqrt(len(tokens_TC))
+            # A class token, and registers, stand in front.
+            return tokens_TC[len(tokens_TC) - side**2 :].T.unflatten(1, (side, side))
+        _, height, width = grid_thw[0].tolist()
+        merge = self.tower.spatial_merge_size
+        if hasattr(self.tower, "get_window_index"):
+            # Qwen2.5-VL computes in windows: groups of merge x merge patches are in another order.
+            order = torch.as_tensor(self.tower.get_window_index(grid_thw)[0], device=tokens_TC.device)
+            tokens_TC = tokens_TC.unflatten(0, (-1, merge**2))[order.argsort()].flatten(0, 1)
+        cells = tokens_TC.unflatten(0, (height // merge, width // merge, merge, merge))
+        return cells.permute(4, 0, 2, 1, 3).flatten(3, 4).flatten(1, 2)

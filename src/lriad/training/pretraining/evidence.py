@@ -1,0 +1,118 @@
+"""What memories of good drawings say of the other drawings, for the words to learn to read it and to doubt it.
+
+Two kinds of memory: of a product, seen by one camera, where an unusual place nearly always is a defect; and of many
+unlike parts of one category, where it often is none. How far good samples stray tells them apart.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lriad.data.views import Views
+from lriad.memory.build import build
+from lriad.memory.memory import Look, Memory
+from lriad.policy.eyes import FINE_CHANNELS, GRID, STRIDE_16, Eyes
+from lriad.prompt import evidence_line
+from lriad.training.pretraining.drawings import Sensed
+
+_MANY, _FEW = (5, 10, 30), (5, 10, 15)
+"""Good samples in the memories of a category, and of a product."""
+_EVERY = 2
+"""Which of a category's drawings are compared: every second one is enough to learn from."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a memory says of one drawing; see `evidence_line`."""
+
+    samples: int
+    place: str
+    z: float
+    as_high: int
+
+    @property
+    def line(self) -> str:
+        """As the prompt has it."""
+        return evidence_line(self.samples, self.place, self.z, self.as_high)
+
+
+def gather_evidence(
+    eyes: Eyes, rows: Sequence[dict[str, Any]], sensed: Sequence[Sensed], folder: Path, seed: int, progress: bool
+) -> list[Evidence | None]:
+    """What memories say of each drawing; None for those that are not compared. Cached, a file a product.
+
+    Args:
+        eyes: The tower, for the spread of its channels.
+        rows: Lines of `samples.jsonl`, those of a product or of a category one behind the other.
+        sensed: Of each.
+        folder: Gets the files; what is there is not done again.
+        seed: Of the choice of good samples.
+        progress: Show a progress bar.
+    """
+    from tqdm import tqdm
+
+    folder.mkdir(parents=True, exist_ok=True)
+    found: list[Evidence | None] = []
+    with tqdm(total=len(rows), desc="comparing", disable=not progress) as bar:
+        for (category, line), numbers in groupby(range(len(rows)), lambda i: (rows[i]["category"], rows[i]["line"])):
+            chosen = list(numbers)
+            file = folder / f"{category}.{'all' if line is None else line}.json"
+            if not file.exists():
+                own = [rows[i] for i in chosen]
+                made = _compare(eyes, own, [sensed[i] for i in chosen], seed)
+                partial = file.with_suffix(".part")
+                partial.write_text(json.dumps([each and vars(each) for each in made]), encoding="utf-8")
+                partial.replace(file)
+            found += [each and Evidence(**each) for each in json.loads(file.read_text(encoding="utf-8"))]
+            bar.update(len(chosen))
+    return found
+
+
+def _compare(eyes: Eyes, rows: Sequence[dict[str, Any]], sensed: Sequence[Sensed], seed: int) -> list[Evidence | None]:
+    is_line = rows[0]["line"] is not None
+    rng = np.random.default_rng([seed, rows[0]["part_seed"]])
+    good = rng.permutation([i for i, row in enumerate(rows) if row["label"] == "normal"])
+    sizes, every = (_FEW, 1) if is_line else (_MANY, _EVERY)
+    memories = [_memory(eyes, [(rows[i]["id"], sensed[i]) for i in good[:size]]) for size in sizes]
+    cores = torch.get_num_threads()
+
+    def one(index: int) -> Evidence | None:
+        if index % every:
+            return None
+        torch.set_num_threads(1)
+        memory = memories[index // every % len(memories)]
+        group = memory.group_of(rows[index]["id"])
+        found = memory.judge(memory.distances(depths_of(eyes, sensed[index]), group), group)
+        return Evidence(found.samples, found.place, round(found.z, 2), found.as_high)
+
+    with ThreadPoolExecutor(cores) as pool, torch.inference_mode():
+        made = list(pool.map(one, range(len(rows))))
+    torch.set_num_threads(cores)
+    return made
+
+
+def _memory(eyes: Eyes, good: Sequence[tuple[str, Sensed]]) -> Memory:
+    names = [name for name, _ in good]
+    views = [[depths_of(eyes, sensed)] for _, sensed in good]
+    return build(views, names, names, object_name="drawing", policy_sha256="", look=Look(None, 1.0, 1.0), views=Views())
+
+
+def depths_of(eyes: Eyes, sensed: Sensed) -> list[Tensor]:
+    """The maps of strides 16 and 32 that `Policy.see` would give, from what was cached of a drawing."""
+    cells_TC = torch.from_numpy(np.array(sensed[0], np.float32))
+    fine_TC, coarse_TC = cells_TC.split([4 * FINE_CHANNELS, cells_TC.shape[1] - 4 * FINE_CHANNELS], 1)
+    # As `Eyes.sense` folded them: four places in one token.
+    fine = torch.nn.functional.pixel_shuffle(fine_TC.T.unflatten(1, (GRID, GRID))[None], 2)[0]
+    fine = fine * eyes.fine_scale[:, None, None] + eyes.fine_mean[:, None, None]
+    coarse = coarse_TC.T.unflatten(1, (GRID, GRID)) * eyes.coarse_scale[:, None, None]
+    return [fine[-STRIDE_16:], coarse + eyes.coarse_mean[:, None, None]]

@@ -1,0 +1,82 @@
+"""Parts of an image: regions and tiles."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from lriad import LriadError
+from lriad.data.views import MAX_TILES, Views, parse_roi, stitch
+
+sizes = st.tuples(st.integers(64, 600), st.integers(64, 600))
+
+
+@given(sizes, st.integers(1, 6))
+def test_tiles_cover_the_image_and_stay_inside(size, tiles):
+    width, height = size
+    covered = np.zeros((height, width), bool)
+    boxes = Views(None, tiles).boxes(size)
+    for left, top, right, bottom in boxes:
+        assert 0 <= left < right <= width
+        assert 0 <= top < bottom <= height
+        covered[top:bottom, left:right] = True
+    assert covered.all()
+    assert len({(right - left, bottom - top) for left, top, right, bottom in boxes}) == 1
+
+
+@given(sizes, st.integers(2, 5))
+def test_neighbouring_tiles_overlap(size, tiles):
+    boxes = Views(None, tiles).boxes(size)
+    first = [box for box in boxes if box[1] == boxes[0][1]]
+    for one, other in pairwise(first):
+        assert other[0] < one[2]
+
+
+def test_a_region_is_cut_out():
+    image = Image.fromarray(np.arange(100 * 200 * 3, dtype=np.uint32).astype(np.uint8).reshape(100, 200, 3))
+    [crop] = Views((10, 20, 50, 60)).crops(image)
+    assert np.array_equal(np.asarray(crop), np.asarray(image)[20:80, 10:60])
+    assert Views().crops(image) == [image]
+
+
+@pytest.mark.parametrize(
+    "views", [{"tiles": 0}, {"tiles": MAX_TILES + 1}, {"roi": (-1, 0, 5, 5)}, {"roi": (0, 0, 0, 5)}]
+)
+def test_impossible_views_are_refused(views):
+    with pytest.raises(LriadError, match="expected"):
+        Views(**views)
+
+
+def test_a_region_beyond_the_image_is_refused():
+    with pytest.raises(LriadError, match="beyond this image"):
+        Views((0, 0, 300, 10)).boxes((200, 100))
+
+
+@pytest.mark.parametrize("text", ["", "1,2,3", "1,2,3,x", "1;2;3;4"])
+def test_a_region_is_four_numbers(text):
+    with pytest.raises(LriadError, match="LEFT,TOP"):
+        parse_roi(text)
+
+
+def test_stitched_maps_say_where_in_the_whole_image():
+    size = (200, 100)
+    views = Views((0, 0, 200, 50), 2)
+    boxes = views.boxes(size)
+    maps = [np.zeros((10, 10), np.float32) for _ in boxes]
+    maps[-1][5, 9] = 7.0
+    whole = stitch(maps, boxes, size)
+    row, column = np.unravel_index(np.nanargmax(whole), whole.shape)
+    assert column / whole.shape[1] > 0.9
+    assert row / whole.shape[0] < 0.5
+    assert np.isnan(whole[-1]).all()
+    assert np.nanmax(whole) > 3
+
+
+def test_one_view_of_all_is_the_map_itself():
+    one = np.random.default_rng(0).random((6, 7)).astype(np.float32)
+    assert stitch([one], [(0, 0, 70, 60)], (70, 60)) is one

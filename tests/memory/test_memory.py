@@ -1,0 +1,383 @@
+"""Memories of good parts, with a small policy on drawn images."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from tiny_models import save_tiny_model
+
+from lriad import Inspector, LriadError, Sample, load_memory, remember
+from lriad.data.views import Views
+from lriad.memory.evidence import evidence_for
+from lriad.memory.memory import GoodImage, Look, Memory, centre_and_spread
+from lriad.memory.patches import coreset, image_deviation, nearest, patches
+from lriad.memory.rule import learn_rule
+from lriad.policy import load_policy
+
+NAME = "metal plate"
+
+
+def draw_part(rng: np.random.Generator, defect: bool = False, size: int = 128) -> Image.Image:
+    """A grey plate with a light ring, the same but for noise, and with a dark blot where it is defective."""
+    import cv2
+
+    pixels = np.full((size, size, 3), 120, np.uint8)
+    cv2.circle(pixels, (size // 2, size // 2), size // 3, (200, 200, 200), 6)
+    if defect:
+        cv2.rectangle(pixels, (size // 10, size // 10), (size // 3, size // 3), (10, 10, 10), -1)
+    noise = rng.normal(0, 3, (size, size, 1))
+    return Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory):
+    return load_policy(str(save_tiny_model("fast_vlm", tmp_path_factory.mktemp("tiny") / "model")), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory) -> dict[str, list[Sample]]:
+    """Twelve good parts, eight defective ones, on the disk."""
+    folder = tmp_path_factory.mktemp("parts")
+    rng = np.random.default_rng(0)
+    made: dict[str, list[Sample]] = {"normal": [], "defect": []}
+    for label, count in (("normal", 12), ("defect", 8)):
+        for index in range(count):
+            file = folder / f"{label}{index}.png"
+            draw_part(rng, label == "defect").save(file)
+            made[label].append(Sample(file.name, str(file), label, "plate", NAME))  # type: ignore[arg-type]
+    return made
+
+
+@pytest.fixture(scope="module")
+def made(policy, parts, tmp_path_factory):
+    return remember(parts["normal"][:8], tmp_path_factory.mktemp("memory") / "plate.memory", policy=policy)
+
+
+def simple_memory(deviations: list[float], p: list[float] | None = None) -> Memory:
+    good = tuple(
+        GoodImage(str(i), str(i), deviation, {} if p is None else {"fast": p[i]})
+        for i, deviation in enumerate(deviations)
+    )
+    owners = torch.arange(len(good))
+    look = Look(None, 1.0, 1.0)
+    return Memory("part", "0" * 64, None, torch.zeros(len(good), 2), owners, (1.0,), good, look, Views())
+
+
+# Patches
+
+
+def test_patches_bring_every_depth_to_the_first_ones_places_and_weigh_them_alike():
+    depths = [torch.ones(4, 6, 8), 2 * torch.ones(9, 3, 4)]
+    vectors = patches(depths, (1.0, 2.0))
+    assert vectors.shape == (6, 8, 13)
+    squared = vectors.square()
+    assert torch.allclose(squared[..., :4].sum(-1), squared[..., 4:].sum(-1))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 1000))
+def test_the_nearest_vector_is_found_as_by_all_distances(seed):
+    rng = torch.Generator().manual_seed(seed)
+    places, bank = torch.randn(7, 5, generator=rng), torch.randn(9, 5, generator=rng)
+    barred = torch.zeros(9, dtype=torch.bool)
+    barred[seed % 9] = True
+    half_norms = bank.square().sum(1) / 2
+    distances = torch.cdist(places, bank)
+    assert torch.allclose(nearest(places, bank, half_norms), distances.amin(1), atol=1e-3)
+    distances[:, seed % 9] = torch.inf
+    assert torch.allclose(nearest(places, bank, half_norms, barred), distances.amin(1), atol=1e-3)
+
+
+def test_a_coreset_has_a_point_of_every_heap_and_none_twice():
+    heaps = torch.randn(20, 8) * 10
+    points = heaps.repeat_interleave(50, 0) + 0.01 * torch.randn(1000, 8)
+    chosen = coreset(points, 20)
+    assert len(set(chosen.tolist())) == 20
+    assert {index // 50 for index in chosen.tolist()} == set(range(20))
+
+
+def test_an_images_deviation_is_that_of_its_few_farthest_places_and_knows_nothing_of_what_was_not_looked_at():
+    distances = np.full((4, 5), 1.0, np.float32)
+    distances[0] = [2, 3, 4, 5, 6]
+    distances[3, 3] = np.nan
+    assert image_deviation(distances) == pytest.approx(4.0)
+
+
+# What deviations mean
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(2, 40), st.integers(0, 10_000))
+def test_a_false_alarm_rate_is_kept_on_average(count, seed):
+    # Exchangeable good images: the rate falls to a or below in at most a share a of the draws, whatever their scale.
+    rng = np.random.default_rng(seed)
+    others = rng.lognormal(size=(400, count + 1))
+    rates = [
+        simple_memory(list(row[:-1])).judge(np.full((3, 3), row[-1], np.float32)).false_alarm_rate for row in others
+    ]
+    assert min(rates) >= 1 / (count + 1) - 1e-9
+    for level in (0.1, 0.25, 0.5):
+        allowed = level + 4 * (level * (1 - level) / len(rates)) ** 0.5
+        assert np.mean(np.array(rates) <= level) <= allowed
+
+
+def test_a_few_good_samples_that_agree_by_chance_do_not_make_everything_odd():
+    _, spread = centre_and_spread(np.array([1.0, 1.0]), 0.02)
+    assert spread == 0.02
+
+
+def test_the_rank_adds_what_the_policy_and_the_memory_say_each_on_the_good_samples_scale():
+    memory = simple_memory([1.0, 1.1, 1.2, 1.3], [0.1, 0.2, 0.3, 0.4])
+    usual = memory.rank(0.25, 0.0, "fast")
+    assert abs(usual.score) < 0.5
+    assert memory.rank(0.9, 0.0, "fast").score > usual.score
+    assert memory.rank(0.25, 3.0, "fast").score == pytest.approx(usual.score + 3.0)
+    assert memory.rank(0.9, 3.0, "fast").alarm_rate == pytest.approx(1 / 5)
+    # A policy that calls these good samples defective counts for little.
+    confused = simple_memory([1.0, 1.1, 1.2, 1.3], [0.01, 0.9, 0.5, 0.99])
+    assert confused.rank(0.9, 0.0, "fast").score < memory.rank(0.9, 0.0, "fast").score
+
+
+def test_another_adapter_or_mode_leaves_the_deviation_alone():
+    memory = simple_memory([1.0, 1.1, 1.2], [0.1, 0.2, 0.3])
+    assert memory.rank(0.9, 2.0, "fast", adapter_sha256="other").score == 2.0
+    assert memory.rank(0.9, 2.0, "reason").score == 2.0
+
+
+# Remembering
+
+
+def test_defects_deviate_more_than_good_parts_and_where_they_are(policy, parts, made):
+    inspector = Inspector(policy, mode="fast", memory=made.memory)
+    found = {
+        label: [inspector.inspect(sample.image, NAME) for sample in parts[label]] for label in ("normal", "defect")
+    }
+    unseen, defects = found["normal"][8:], found["defect"]
+    assert max(one.deviation for one in unseen) < min(one.deviation for one in defects)
+    # Of random weights: the place is nearly always right.
+    assert sum(one.unusual_place == "upper left" for one in defects) >= 6
+    assert all(one.decision == "defect" and one.alarm_rate == pytest.approx(1 / 9) for one in defects)
+    one = defects[0]
+    assert one.memory == made.memory.sha256
+    assert one.setting == "8 good"
+    assert one.prompt_version.endswith("+context-1")
+    assert one.heatmap is not None
+    assert "heatmap" not in one.to_dict()
+    json.dumps(one.to_dict())
+
+
+def test_without_a_memory_everything_is_as_before(policy, parts):
+    one = Inspector(policy, mode="fast").inspect(parts["defect"][0].image, NAME)
+    assert (one.memory, one.score, one.deviation, one.alarm_rate, one.heatmap) == (None,) * 5
+    assert one.setting == "zero-shot"
+    assert one.prompt_version == "lr-iad-1"
+
+
+def test_a_batch_gives_what_single_images_give(policy, parts, made):
+    samples = [*parts["normal"][8:], *parts["defect"]]
+    rows = list(Inspector(policy, mode="fast", memory=made.memory, batch_size=5).inspect_samples(samples))
+    for sample, row in zip(samples, rows, strict=True):
+        one = Inspector(policy, mode="fast", memory=made.memory).inspect(sample.image, NAME)
+        assert row["p_defect"] == pytest.approx(one.p_defect, abs=1e-5)
+        assert row["deviation"] == pytest.approx(one.deviation, abs=1e-3)
+        assert row["decision"] == one.decision
+
+
+def test_an_image_in_memory_is_compared_with_the_others_only(policy, parts, made):
+    sample = parts["normal"][0]
+    one = Inspector(policy, mode="fast", memory=made.memory).inspect(sample.image, NAME)
+    kept = next(image for image in made.memory.good if image.sha256 == one.image_sha256)
+    others = np.array([image.deviation for image in made.memory.good if image is not kept])
+    mean, spread = centre_and_spread(others, 0.02 * float(others.mean()))
+    assert one.deviation == pytest.approx((kept.deviation - mean) / spread, abs=0.2)
+    assert kept.deviation > 0  # its own places would be at no distance
+
+
+def test_images_of_one_group_are_not_compared_with_one_another(policy, parts, tmp_path):
+    twins = [replace(sample, group=f"g{index // 2}") for index, sample in enumerate(parts["normal"][:8])]
+    memory = remember(twins, tmp_path / "twins.memory", policy=policy).memory
+    assert len({image.group for image in memory.good}) == 4
+    group = memory.good[0].group
+    assert len(memory.others(group)) == 6
+
+
+def test_a_file_gives_the_memory_back(made, tmp_path):
+    made.memory.save(tmp_path / "m")
+    again = load_memory(tmp_path / "m")
+    assert again.sha256 == made.memory.sha256
+    assert again.good == made.memory.good
+    assert again.look == made.memory.look
+    assert torch.equal(again.bank_KC, made.memory.bank_KC)
+    assert [file.name for file in tmp_path.iterdir()] == ["m"]
+
+
+def test_more_good_images_are_added_later(policy, parts, made, tmp_path):
+    file = tmp_path / "old"
+    made.memory.save(file)
+    before = file.read_bytes()
+    more = remember(parts["normal"], tmp_path / "new", policy=policy, add_to=file)
+    assert len(more.memory.good) == 12
+    assert more.memory.good[:8] == made.memory.good
+    assert any("in the memory already" in line for line in more.warnings)
+    assert file.read_bytes() == before
+    one = Inspector(policy, mode="fast", memory=more.memory).inspect(parts["defect"][0].image, NAME)
+    assert one.decision == "defect"
+
+
+def test_labels_make_a_rule_whose_outcome_is_a_probability(policy, parts, tmp_path):
+    file = tmp_path / "m"
+    memory = remember(parts["normal"][:8], file, policy=policy, defects=parts["defect"][:6]).memory
+    assert memory.setting == "8 good + 6 labelled defects"
+    assert set(memory.rules) == {"fast", "reason"}
+    inspector = Inspector(policy, mode="fast", memory=file)
+    good = [inspector.inspect(sample.image, NAME) for sample in parts["normal"][8:]]
+    bad = [inspector.inspect(sample.image, NAME) for sample in parts["defect"][6:]]
+    assert all(0 <= one.score <= 1 for one in [*good, *bad])
+    assert max(one.score for one in good) < min(one.score for one in bad)
+
+
+def test_a_rule_as_weights_is_the_regression_it_was_learned_as():
+    rng = np.random.default_rng(0)
+    defect_N = np.arange(60) % 2 == 1
+    features_NF = rng.normal(size=(60, 20)).astype(np.float32) + defect_N[:, None]
+    odds_N, z_N = rng.normal(size=60) + defect_N, rng.normal(size=60) + 2 * defect_N
+    rule = learn_rule(features_NF, odds_N, z_N, defect_N)
+    said_N = np.array(
+        [rule.probability(f, 1 / (1 + np.exp(-o)), z) for f, o, z in zip(features_NF, odds_N, z_N, strict=True)]
+    )
+    assert ((said_N >= 0.5) == defect_N).mean() > 0.95
+
+
+def test_training_gets_the_evidence_and_own_groups_do_not_count(policy, parts, made):
+    samples = [*parts["normal"][:2], parts["defect"][0]]
+    lines = evidence_for(made.memory, policy, samples)
+    assert "Compared with 7 good samples" in lines[samples[0].image]
+    assert "Compared with 8 good samples" in lines[samples[2].image]
+
+
+# Views
+
+
+def test_tiles_and_a_region_speak_of_the_whole_image(policy, tmp_path):
+    rng = np.random.default_rng(1)
+    samples = []
+    for index in range(6):
+        file = tmp_path / f"{index}.png"
+        draw_part(rng, size=256).save(file)
+        samples.append(Sample(file.name, str(file), "normal", "plate", NAME))
+    draw_part(rng, defect=True, size=256).save(tmp_path / "bad.png")
+    memory = remember(samples, tmp_path / "m", policy=policy, views=Views((0, 0, 256, 200), 2)).memory
+    one = Inspector(policy, mode="fast", memory=memory).inspect(tmp_path / "bad.png", NAME)
+    assert one.decision == "defect"
+    assert one.unusual_place in ("upper left", "left", "top")  # Of random weights, and on the border of these fields.
+    assert np.isnan(one.heatmap[-1]).all()  # below the region
+    left, top, right, bottom = one.view
+    assert (right - left, bottom - top) < (256, 200)
+    with pytest.raises(LriadError, match="made with"):
+        _ = Inspector(policy, memory=memory, views=Views(None, 3)).views
+
+
+# Bad input
+
+
+def error_of(call, *arguments, **settings) -> str:
+    with pytest.raises(LriadError) as caught:
+        call(*arguments, **settings)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_memory_of_nothing_of_one_or_of_what_cannot_be_read_is_refused_and_nothing_is_overwritten(
+    policy, parts, tmp_path
+):
+    file = tmp_path / "m"
+    file.write_text("precious")
+    assert "no images" in error_of(remember, [], file, policy=policy)
+    assert "needs two" in error_of(remember, parts["normal"][:1], file, policy=policy)
+    assert "needs two" in error_of(remember, parts["normal"][:1] * 3, file, policy=policy)
+    group = [replace(sample, group="one") for sample in parts["normal"][:4]]
+    assert "of one group" in error_of(remember, group, file, policy=policy)
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG nothing")
+    broken = Sample("b", str(tmp_path / "broken.png"), "normal", "plate", NAME)
+    found = error_of(remember, [*parts["normal"][:3], broken], file, policy=policy)
+    assert "1 of 4 images" in found
+    assert "broken.png" in found
+    others = replace(parts["normal"][1], object_name="gear")
+    assert "one product" in error_of(remember, [parts["normal"][0], others], file, policy=policy)
+    both = error_of(remember, parts["normal"][:6], file, policy=policy, defects=parts["normal"][:6])
+    assert "which is it" in both
+    few = error_of(remember, parts["normal"][:6], file, policy=policy, defects=parts["defect"][:2])
+    assert "2 defects" in few
+    assert file.read_text() == "precious"
+
+
+def test_too_few_and_odd_good_images_are_named(policy, parts, tmp_path):
+    found = remember([*parts["normal"], parts["defect"][0]], tmp_path / "m", policy=policy).warnings
+    assert any(Path(parts["defect"][0].image).name in line and "is it good?" in line for line in found)
+    few = remember(parts["normal"][:4], tmp_path / "m", policy=policy).warnings
+    assert any("1 in 5" in line for line in few)
+
+
+def test_two_products_in_one_memory_are_suspected(policy, parts, tmp_path):
+    rng = np.random.default_rng(3)
+    others = []
+    for index in range(10):
+        file = tmp_path / f"{index}.png"
+        Image.fromarray(rng.integers(0, 255, (128, 128, 3), dtype=np.uint8)).save(file)
+        others.append(Sample(file.name, str(file), "normal", "plate", NAME))
+    found = remember([*parts["normal"], *others], tmp_path / "m", policy=policy).warnings
+    assert any("two heaps" in line for line in found)
+    assert any("grey" in line for line in found)
+    alone = remember(parts["normal"], tmp_path / "m", policy=policy).warnings
+    assert not any("two heaps" in line for line in alone)
+
+
+def test_images_of_another_shape_colour_or_product_are_refused_one_by_one(policy, parts, made, tmp_path):
+    inspector = Inspector(policy, mode="fast", memory=made.memory)
+    Image.new("RGB", (200, 100), (90, 90, 90)).save(tmp_path / "wide.png")
+    assert "another shape" in error_of(inspector.inspect, tmp_path / "wide.png", NAME)
+    Image.new("RGB", (128, 128), (200, 40, 40)).save(tmp_path / "red.png")
+    assert "in colour" in error_of(inspector.inspect, tmp_path / "red.png", NAME)
+    assert "not of a 'gear'" in error_of(inspector.inspect, parts["normal"][0].image, "gear")
+    bad = Sample("wide", str(tmp_path / "wide.png"), "unknown", "plate", NAME)
+    rows = list(inspector.inspect_samples([bad, parts["normal"][0]]))
+    assert "wide.png" in rows[0]["error"]
+    assert rows[1]["decision"] == "normal"
+
+
+def test_damaged_and_foreign_files_are_refused(made, tmp_path, tiny_policy_dir):
+    assert "no such memory" in error_of(load_memory, tmp_path / "none")
+    assert "folder" in error_of(load_memory, tmp_path)
+    made.memory.save(tmp_path / "m")
+    whole = (tmp_path / "m").read_bytes()
+    for end in (0, 4, 100, len(whole) // 2, len(whole) - 1):
+        (tmp_path / "cut").write_bytes(whole[:end])
+        assert "cut" in error_of(load_memory, tmp_path / "cut")
+    weights = next(tiny_policy_dir.glob("*.safetensors"))
+    assert "no memory" in error_of(load_memory, weights)
+
+
+def test_a_memory_of_another_policy_is_refused(made, parts, tiny_policy_dir):
+    other = Inspector(str(tiny_policy_dir), mode="fast", memory=made.memory)
+    assert "another policy" in error_of(other.inspect, parts["normal"][0].image, NAME)
+    with pytest.raises(LriadError, match="another policy"):
+        list(other.inspect_samples(parts["normal"]))
+
+
+def test_a_memory_and_references_do_not_go_together(policy, parts, made):
+    found = error_of(Inspector, policy, memory=made.memory, references=[parts["normal"][0].image])
+    assert "one of them" in found
+    shown = Inspector(policy, mode="fast", references=[parts["normal"][0].image])
+    assert "lriad remember" in error_of(shown.inspect, parts["normal"][1].image, NAME)
+
+
+def test_a_server_has_no_eyes_to_remember_with(parts, tmp_path):
+    assert "server" in error_of(remember, parts["normal"], tmp_path / "m", policy="http://127.0.0.1:9/v1#m")
