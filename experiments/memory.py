@@ -42,6 +42,7 @@ VERSION = 1
 """Of the settings. It changes when the same images and policy would give other numbers."""
 PROCEDURAL = ("objects", "textures")
 PROCEDURAL_IMAGES = 120
+PADIM = "PaDiM's map"
 FILE = RESULTS / "memory.json"
 
 
@@ -104,12 +105,15 @@ def with_memory(policy: Policy, memory: Memory, test: Sequence[Sample], p_zero: 
         rows["both, and the labels' rule"] = rates(truth_N, p_rule_N, p_rule_N >= 0.5)
     masked = [(one.heatmap, s) for one, s in zip(found, test, strict=True) if s.mask or s.label == "normal"]
     if any(sample.mask for _, sample in masked):
-        masks = [read_mask(s.mask) if s.mask else np.zeros((32, 32), bool) for _, s in masked]
-        rows["map"] = {
-            name: None if value is None else round(value, 4)
-            for name, value in vars(localisation([one for one, _ in masked], masks)).items()
-        }
+        rows["map"] = located([one for one, _ in masked], [sample for _, sample in masked])
     return rows
+
+
+def located(maps: Sequence[np.ndarray], samples: Sequence[Sample]) -> dict[str, float | None]:
+    """How well maps tell where the defects are."""
+    masks = [read_mask(sample.mask) if sample.mask else np.zeros((32, 32), bool) for sample in samples]
+    found = vars(localisation(maps, masks))
+    return {name: None if value is None else round(value, 4) for name, value in found.items()}
 
 
 def rival_rows(
@@ -223,7 +227,7 @@ METRICS = {
 
 def mean_table(cells: Sequence[Mapping[str, Any]], setting: str) -> str:
     """A way of using what is known a row, a metric a column."""
-    names = [name for name in cells[0]["settings"][setting] if name not in ("map", "megabytes")]
+    names = [name for name in cells[0]["settings"][setting] if name not in ("map", PADIM, "megabytes")]
     rows = [[name, *(percent(values(cells, setting, name, metric)) for metric in METRICS)] for name in names]
     return table([f"{setting} good", *METRICS.values()], rows)
 
@@ -268,11 +272,20 @@ def category_table(cells: Sequence[Mapping[str, Any]]) -> str:
 
 def map_table(cells: Sequence[Mapping[str, Any]]) -> str:
     """Where the defects are, 30 good."""
-    found = {name: values(cells, "30", "map", name) for name in ("pixel_auroc", "aupro", "pointing")}
-    means = {name: of_categories(own) for name, own in found.items()}
-    rows = [[category, *(f"{100 * means[name][category]:.1f}" for name in means)] for category in means["pixel_auroc"]]
-    rows.append(["mean", *(percent(own) for own in found.values())])
-    return table(["30 good", "pixel AUROC", "AUPRO to 30 % FPR", "pointing game"], rows)
+    titles = {"pixel_auroc": "pixel AUROC", "aupro": "AUPRO to 30 % FPR", "pointing": "pointing game"}
+    columns = {
+        f"{title}{whose}": values(cells, "30", row, name)
+        for row, whose in (("map", ""), (PADIM, ", PaDiM"))
+        for name, title in titles.items()
+        if values(cells, "30", row, name)
+    }
+    means = {title: of_categories(own) for title, own in columns.items()}
+    rows = [
+        [category, *(f"{100 * own[category]:.1f}" if category in own else "–" for own in means.values())]
+        for category in sorted(next(iter(means.values())))
+    ]
+    rows.append(["mean", *(percent(own) for own in columns.values())])
+    return table(["30 good", *columns], rows)
 
 
 def to_markdown(cells: Sequence[Mapping[str, Any]]) -> str:
@@ -309,6 +322,18 @@ def to_markdown(cells: Sequence[Mapping[str, Any]]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def run_padim_maps(samples: Sequence[Sample], draw: int) -> None:
+    """anomalib's PaDiM on the same images of a real category, for its maps alone, beside the cell that is there."""
+    good, _, test = divide(samples, draw)
+    masked = [sample for sample in test if sample.mask or sample.label == "normal"]
+    place = ("real", samples[0].category, draw)
+    cells = [cell for cell in read_results()["cells"] if (cell["kind"], cell["category"], cell["draw"]) == place]
+    if cells and any(sample.mask for sample in masked) and PADIM not in cells[0]["settings"]["30"]:
+        cells[0]["settings"]["30"][PADIM] = located(list(rivals.padim_maps(good, masked)), masked)
+        add_cell(cells[0])
+        print(f"{samples[0].category}, draw {draw}: {PADIM}", flush=True)
+
+
 def procedural(folder: Path) -> dict[str, list[Sample]]:
     """New drawings of the categories that the policy has never seen."""
     from lriad.data.synthetic import FAMILIES, make_dataset
@@ -329,6 +354,7 @@ def main() -> None:
     parser.add_argument("--policy", default="embedded")
     parser.add_argument("--draws", type=int, default=DRAWS)
     parser.add_argument("--only", nargs="+", choices=[*CATEGORIES, "procedural"], metavar="CATEGORY")
+    parser.add_argument("--padim", action="store_true", help="measure PaDiM's maps instead; needs the package anomalib")
     parser.add_argument("--table", action="store_true", help="measure nothing: write the tables of what is done")
     args = parser.parse_args()
     if args.table:
@@ -337,9 +363,11 @@ def main() -> None:
     policy = load_policy(args.policy)
     for draw in range(args.draws):
         for category in args.only or CATEGORIES:
-            if category != "procedural":
+            if category != "procedural" and args.padim:
+                run_padim_maps(real_category(category), draw)
+            elif category != "procedural":
                 run_cells(policy, "real", real_category(category), draw, args.output)
-    if not args.only or "procedural" in args.only:
+    if not args.padim and (not args.only or "procedural" in args.only):
         for samples in procedural(args.output / "drawings").values():
             run_cells(policy, "procedural", samples, 0, args.output)
 

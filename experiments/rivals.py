@@ -238,6 +238,23 @@ def padim(good: Sequence[Sample], test: Sequence[Sample], seed: int = 0) -> Judg
     return Judged(score_M, score_M > threshold)
 
 
+def padim_maps(good: Sequence[Sample], test: Sequence[Sample], seed: int = 0) -> np.ndarray:
+    """The anomaly maps of `padim`, (N, side, side)."""
+    import torch
+
+    model = _padim_model(seed)
+    model.memory_bank = [_embedded(model, good)]
+    with torch.no_grad():
+        model.fit()
+        gaussian = {"mean": model.gaussian.mean, "inv_covariance": model.gaussian.inv_covariance}
+        size = torch.Size((IMAGE_SIZE, IMAGE_SIZE))
+        maps = [
+            model.anomaly_map_generator(embedding=part, image_size=size, **gaussian)
+            for part in _embedded(model, test).split(_BATCH)
+        ]
+    return torch.cat(maps).flatten(0, 1).numpy()
+
+
 def _padim_model(seed: int) -> Any:
     import torch
     from anomalib.models.image.padim.torch_model import PadimModel

@@ -356,6 +356,55 @@ def test_corrected_labels_count_without_a_new_inspection(
     assert json.loads((tmp_path / "run" / "metrics.json").read_text()) != before
 
 
+# --- good parts ---
+
+
+def test_remembered_parts_are_compared_with_in_inspection_and_evaluation(
+    lriad: Run, parts: Path, tmp_path: Path
+) -> None:
+    memory, verdicts = tmp_path / "screw.memory", tmp_path / "verdicts.jsonl"
+    good = parts / "screw" / "good"
+    code, _, err = lriad("remember", good, "--object", "screw", "--output", memory)
+    assert code == 0
+    assert "6 good of a screw" in err
+    assert "1 in 7" in err
+    images = parts / "screw" / "defect"
+    settings = ("--memory", memory, "--mode", "fast", "--note", "dust is fine")
+    code, out, _ = lriad("inspect", images, *settings, "--maps", tmp_path / "maps")
+    assert code in (0, 1)
+    assert "deviates" in out
+    assert len(list((tmp_path / "maps").glob("*.png"))) == 2
+    lriad("inspect", images, *settings, "--output", verdicts)
+    row = json.loads(verdicts.read_text().splitlines()[0])
+    assert (row["setting"], row["note"], row["object_name"]) == ("6 good", "dust is fine", "screw")
+    assert row["decision"] in ("defect", "normal")
+    code, _, err = lriad("inspect", images, "--object", "screw", "--mode", "fast", "--output", verdicts)
+    assert code == 2
+    assert "memory" in err or "prompt_version" in err
+    arguments = ("--policy", "embedded", "--data", f"folder:{parts}", "--categories", "screw", "--mode", "fast")
+    code, out, _ = lriad("evaluate", *arguments, "--memory", memory, "--output", tmp_path / "run")
+    assert code == 0
+    assert "As the memory of good parts decides" in out
+    assert "Setting: 6 good" in out
+
+
+def test_a_memory_that_cannot_be_made_leaves_what_is_there(lriad: Run, parts: Path, tmp_path: Path) -> None:
+    memory = tmp_path / "m"
+    memory.write_text("old")
+    one = parts / "screw" / "good" / "0.png"
+    for arguments, hint in (
+        ((one, "--object", "screw"), "needs two"),
+        ((parts / "screw" / "good",), "Name it in words"),
+        ((parts / "nothing", "--object", "screw"), "nothing"),
+        ((parts / "screw" / "good", "--object", "screw", "--roi", "0,0,500,500"), "beyond this image"),
+        ((parts / "screw" / "good", "--object", "screw", "--add-to", memory), "memory"),
+    ):
+        code, out, err = lriad("remember", *arguments, "--output", memory)
+        assert (code, out) == (2, "")
+        assert hint in err.splitlines()[-1]
+        assert memory.read_text() == "old"
+
+
 # --- data ---
 
 

@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lriad.errors import LriadError
-from lriad.prompt import MAX_OBJECT_NAME_CHARS, build_completion, build_messages, build_prompt
+from lriad.prompt import (
+    MAX_OBJECT_NAME_CHARS,
+    PROMPT_VERSION,
+    TEMPLATE,
+    Context,
+    build_completion,
+    build_messages,
+    build_prompt,
+    check_note,
+    evidence_line,
+)
 from lriad.verdict import follows_format, parse_label, parse_reasoning
 
 PAPER = (
@@ -55,3 +65,40 @@ def test_built_completions_follow_the_format_and_mean_their_label(label: str) ->
     assert follows_format(text)
     assert parse_label(text) == label
     assert parse_reasoning(text) == "The edge is even."
+
+
+# What is known besides
+
+
+def test_without_anything_known_the_prompt_is_the_papers() -> None:
+    assert build_prompt("gear", Context()) == TEMPLATE.format(object_name="gear")
+    assert Context().version == PROMPT_VERSION
+
+
+def test_what_is_known_stands_behind_the_first_sentence_and_changes_nothing_else() -> None:
+    context = Context(evidence_line(30, "upper left", 4.56, 0), "scratches are fine", references=2)
+    lines = build_prompt("gear", context).split("\n")
+    plain = build_prompt("gear").split("\n")
+    assert [lines[0], *lines[4:]] == plain
+    assert "last one is the given image" in lines[1]
+    assert lines[2].endswith("scratches are fine")
+    assert "30 good samples" in lines[3]
+    assert "upper left" in lines[3]
+    assert "+4.6" in lines[3]
+    assert context.version != PROMPT_VERSION
+    content = build_messages("gear", context)[0]["content"]
+    assert [part["type"] for part in content] == ["image", "image", "image", "text"]
+
+
+@given(st.floats(-1e6, 1e6))
+def test_evidence_is_one_line_of_a_bounded_length(z: float) -> None:
+    line = evidence_line(1000, "lower right", z, 1000)
+    assert "\n" not in line
+    assert len(line) < 160
+
+
+@pytest.mark.parametrize("note", ["", "  ", "two\nlines", "x" * 501, "bell\a"])
+def test_an_unusable_note_is_refused_in_one_line(note: str) -> None:
+    with pytest.raises(LriadError, match="note") as caught:
+        check_note(note)
+    assert "\n" not in str(caught.value)

@@ -28,6 +28,7 @@ from lriad.data.synthetic import (
     rendering,
 )
 from lriad.data.synthetic.canvas import Canvas, Component
+from lriad.data.synthetic.dataset import make_line
 from lriad.data.synthetic.defects import LOGICAL, SURFACE
 from lriad.data.synthetic.nuisances import clutter, imprint, scuffs, seam
 from lriad.errors import LriadError
@@ -206,6 +207,35 @@ def test_render_names_what_is_wrong(arguments, hint):
 
 def _rows(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def test_one_camera_sees_every_shot_of_a_product():
+    good, other = (render("keypad", 3, shot, framed="burn", size=128) for shot in (0, 1))
+    spoilt = render("keypad", 3, 0, "stain", framed="burn", size=128)
+    # Where the defect is not, nothing but it has changed; another shot moves everything a little.
+    outside = ~cv2.dilate(spoilt.mask.astype(np.uint8), np.ones((15, 15), np.uint8)).astype(bool)
+    changed = np.abs(spoilt.image.astype(int) - good.image).mean(2)
+    assert np.median(changed[outside]) == 0
+    assert np.abs(other.image.astype(int) - good.image).mean() > np.mean(changed[outside])
+    with pytest.raises(LriadError, match="no defect"):
+        render("keypad", 3, framed="thread")
+
+
+def test_a_line_is_one_part_with_good_shots_and_visible_defects(tmp_path):
+    made = make_line("jar_mouth", tmp_path / "line", part=4, good=3, defects=3)
+    rows = [json.loads(line) for line in (made / "samples.jsonl").read_text().splitlines()]
+    assert Counter(row["label"] for row in rows) == {"normal": 3, "defect": 3}
+    assert {row["part_seed"] for row in rows} == {4}
+    assert len({row["shot_seed"] for row in rows}) == 6
+    for row in rows:
+        assert (made / row["image"]).is_file()
+        if row["mask"]:
+            mask = cv2.imread(str(made / row["mask"]), cv2.IMREAD_GRAYSCALE)
+            assert mask is not None
+            assert mask.mean() / 255 >= 0.0009
+    before = (made / "samples.jsonl").stat().st_mtime_ns
+    assert make_line("jar_mouth", tmp_path / "line", part=4, good=3, defects=3) == made
+    assert (made / "samples.jsonl").stat().st_mtime_ns == before
 
 
 def test_the_folder_holds_exactly_what_its_manifest_says(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import wraps
+
 import numpy as np
 import pytest
 import torch
@@ -40,8 +42,10 @@ def test_what_changes_in_a_corner_changes_the_map_there(policy, row, column):
     change_HW = (after - before).square().sum(0)
     height, width = change_HW.shape
     at, across = divmod(int(change_HW.argmax()), width)
-    assert abs((at + 0.5) / height - (row + 12) / 168) < 1.5 / height
-    assert abs((across + 0.5) / width - (column + 12) / 168) < 1.5 / width
+    # Qwen2.5-VL's first block mixes a window of four patches a side.
+    near = 2.5 if policy.config.model_type == "qwen2_5_vl" else 1.5
+    assert abs((at + 0.5) / height - (row + 12) / 168) < near / height
+    assert abs((across + 0.5) / width - (column + 12) / 168) < near / width
 
 
 def test_two_depths_in_float32_on_the_cpu(policy):
@@ -55,7 +59,13 @@ def test_what_was_seen_is_not_computed_again_and_is_let_go(policy):
     alone = policy.fast([prompt])[0].p_defect
     calls = []
     original = policy.vision._original
-    policy.vision._original = lambda *args, **kwargs: calls.append(1) or original(*args, **kwargs)
+
+    @wraps(original)
+    def counted(*args, **kwargs):
+        calls.append(1)
+        return original(*args, **kwargs)
+
+    policy.vision._original = counted
     try:
         with policy.vision.holding():
             policy.see([prompt])

