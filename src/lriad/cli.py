@@ -348,19 +348,20 @@ def remember(
     )
     for line in made.warnings:
         typer.echo(f"warning: {_plain(line)}", err=True)
-    rate = made.memory.promised_rate
-    typer.echo(
-        f"{output}: {made.memory.setting} of a {made.memory.object_name}; a good part is called a defect "
-        f"{rate:.1%} of the time",
-        err=True,
-    )
+    memory = made.memory
+    decides = "the labels' rule decides" if memory.rules else f"false alarms promised: {memory.promised_rate:.1%}"
+    typer.echo(f"{output}: {memory.setting} of a {memory.object_name}; {decides}", err=True)
 
 
 def _views(roi: str | None, tiles: int | None) -> Any:
     """The views that were asked for, None where none were."""
     from lriad.data.views import Views, parse_roi
 
-    return None if roi is None and tiles is None else Views(parse_roi(roi) if roi is not None else None, tiles or 1)
+    return (
+        None
+        if roi is None and tiles is None
+        else Views(parse_roi(roi) if roi is not None else None, 1 if tiles is None else tiles)
+    )
 
 
 def _context(
@@ -426,7 +427,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, str, str, str]:
 
 def _deviation(row: dict[str, Any]) -> str:
     """In place of a reason, where a memory found something."""
-    return "" if row["deviation"] is None else f"deviates {row['deviation']:+.1f} at the {row['unusual_place']}"
+    return "" if row.get("deviation") is None else f"deviates {row['deviation']:+.1f} at the {row['unusual_place']}"
 
 
 def _plain(text: str) -> str:

@@ -74,7 +74,8 @@ class Verdict:
         label: What the text said (the paper's metrics count this): `defect`, `normal` or `unparsable`.
         p_defect: The policy's probability of `defect` against `normal` where the answer stands, in [0, 1];
             None where a server gave no log-probabilities.
-        decision: `defect`, `normal` or `review`: by the threshold in use, else the label; unparsable is `review`.
+        decision: `defect`, `normal` or `review`: by the threshold in use, else by the memory of good parts, else the
+            label; unparsable is `review`.
         reasoning: The text of the think block.
         text: The whole completion.
         follows_format: Whether the completion passes the strict format check.
@@ -88,7 +89,8 @@ class Verdict:
         threshold: The threshold on p_defect in use, None without one.
         memory: Identity of the memory of good parts in use, None without one.
         p_missing: Why p_defect is None, in one line; None where it is not.
-        setting: What the policy was given besides: `zero-shot`, `1 reference`, `30 good`, `30 good + 60 labelled`.
+        setting: What the policy was given besides: `zero-shot`, `30 good`, `30 good + 25 labelled
+            defects`, `1 reference` with its hash; with the views that were looked at.
         note: The user's words in the prompt, None without any.
         score: With a memory, what images are ranked by in place of p_defect: how unusual this one is among good ones
             (`Memory.rank`), or, where the memory knows labels, P(defect) by their rule. None without a memory.

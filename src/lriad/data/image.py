@@ -94,6 +94,11 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
             raise LriadError(f"{show(path)}: {reason(error)}") from error
 
 
+def pixel_hash(image: Image.Image) -> str:
+    """SHA-256 of an RGB image's pixels, as 64 hexadecimal digits."""
+    return hashlib.sha256(image.tobytes()).hexdigest()
+
+
 def _open_binary(path: str | os.PathLike[str]) -> BufferedReader:
     name = show(path)
     try:

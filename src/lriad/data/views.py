@@ -41,6 +41,11 @@ class Views:
         if self.roi is not None and (min(self.roi[:2]) < 0 or min(self.roi[2:]) < 1):
             raise LriadError(f"roi {self.roi}: expected left, top, width and height in pixels, inside the image")
 
+    def __str__(self) -> str:
+        parts = [f"roi {','.join(map(str, self.roi))}"] if self.roi else []
+        parts += [f"{self.tiles} tiles"] if self.tiles > 1 else []
+        return ", ".join(parts) or "whole images"
+
     def boxes(self, size: tuple[int, int]) -> list[Box]:
         """The parts of an image of this width and height, row by row.
 

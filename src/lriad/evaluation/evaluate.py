@@ -294,12 +294,12 @@ def _wording(row: Mapping[str, Any], label: str) -> str:
 
 
 def _scores(rows: Sequence[Mapping[str, Any]]) -> np.ndarray | None:
-    """`score`, or where no row has it `p_defect`; NaN where a row lacks it, None where all do."""
+    """`p_defect`, or where no row has it, or a memory of good parts ranks, `score`; NaN where a row lacks it."""
     values = {name: [row[name] for row in rows] for name in ("p_defect", "score")}
-    by_score = any(value is not None for value in values["score"])
-    if by_score and any(p is not None and s is None for p, s in zip(values["p_defect"], values["score"], strict=True)):
+    by_p = any(value is not None for value in values["p_defect"]) and not any(row.get("memory") for row in rows)
+    if by_p and any(p is None and s is not None for p, s in zip(values["p_defect"], values["score"], strict=True)):
         raise LriadError("some predictions have p_defect and others only a score: two scales have no common order")
-    chosen = values["score" if by_score else "p_defect"]
+    chosen = values["p_defect" if by_p else "score"]
     if all(value is None for value in chosen):
         return None
     return np.array([np.nan if value is None else value for value in chosen])

@@ -60,7 +60,7 @@ def localisation(maps: Sequence[NDArray[np.floating]], masks: Sequence[NDArray[n
 
 
 def _resized(values_HW: NDArray[np.float32]) -> NDArray[np.float32]:
-    shrinks = values_HW.shape[0] > SIDE
+    shrinks = max(values_HW.shape) > SIDE
     return np.asarray(
         cv2.resize(values_HW, (SIDE, SIDE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), np.float32
     )

@@ -112,7 +112,8 @@ def check_row(row: Mapping[str, Any], where: str) -> dict[str, Any]:
         return checked
     checked["p_defect"] = _number(row, "p_defect", where)
     checked["score"] = _number(row, "score", where)
-    checked["threshold"] = _number(row, "threshold", where)
+    for name in ("threshold", "deviation", "alarm_rate"):
+        checked[name] = _number(row, name, where)
     checked["decision"] = _one_of(row, "decision", ("defect", "normal", "review"), where)
     checked["follows_format"] = _flag(row, "follows_format", where)
     if checked["p_defect"] is not None and not 0 <= checked["p_defect"] <= 1:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lriad.data.sample import Sample
+from lriad.errors import LriadError
 from lriad.inspection.run import inspect_to_file
 
 if TYPE_CHECKING:
     from lriad.evaluation import Evaluation
+    from lriad.memory import Memory
 
 
 def evaluate_policy(samples: Sequence[Sample], folder: str | Path, **settings: Any) -> Evaluation:
@@ -31,6 +34,7 @@ def evaluate_policy(samples: Sequence[Sample], folder: str | Path, **settings: A
     from lriad.evaluation import evaluate_predictions, read_predictions
 
     predictions = Path(folder) / "predictions.jsonl"
+    samples, remembered = _not_remembered(samples, settings.get("memory"))
     inspect_to_file(samples, predictions, **settings)
     # The truth as it is now: labels may have been corrected since the image was inspected.
     truth = {
@@ -38,8 +42,30 @@ def evaluate_policy(samples: Sequence[Sample], folder: str | Path, **settings: A
     }
     rows = [row | truth[row["id"]] for row in read_predictions(predictions) if row["id"] in truth]
     evaluation = evaluate_predictions(rows)
+    if remembered:
+        left_out = f"{remembered} images of the data set are in the memory, or its rule's: they are left out."
+        evaluation = replace(evaluation, notes=(*evaluation.notes, left_out))
     save_report(evaluation, folder)
     return evaluation
+
+
+def _not_remembered(samples: Sequence[Sample], memory: str | Path | Memory | None) -> tuple[Sequence[Sample], int]:
+    """The samples that a memory was not made of, and how many it was; by their pixels and their groups."""
+    if memory is None:
+        return samples, 0
+    from lriad.data.image import open_image, pixel_hash
+    from lriad.memory import load_memory
+
+    known = load_memory(memory) if isinstance(memory, str | Path) else memory
+    kept = []
+    for sample in samples:
+        try:
+            pixels = pixel_hash(open_image(sample.image))
+        except LriadError:
+            pixels = ""  # It becomes an error's row.
+        if pixels not in known.defects and known.group_of(pixels, sample.group) is None:
+            kept.append(sample)
+    return kept, len(samples) - len(kept)
 
 
 def save_report(evaluation: Evaluation, folder: str | Path) -> None:

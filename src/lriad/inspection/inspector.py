@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 from PIL import Image, ImageOps
 
 from lriad.data._files import show
-from lriad.data.image import file_sha256, open_image, to_rgb
+from lriad.data.image import file_sha256, open_image, pixel_hash, to_rgb
 from lriad.data.sample import Sample
 from lriad.data.views import Box, Views, stitch
 from lriad.errors import LriadError
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
     from lriad.policy import Completion, Policy
 
 _READERS = 4
+_WITH_CROPS = 16
+"""Images of a batch whose pixels are held until the evidence has entered their prompts."""
 _UNKNOWN_TOKENS = 1024
 """Of a prompt, where the first image, which tells how long prompts are, cannot be read."""
 _WINDOW = 2
@@ -47,7 +48,9 @@ class _Part:
     object_name: str
     size: tuple[int, int]
     boxes: list[Box]
-    crops: list[Image.Image]  # Only with a memory, whose evidence is still to enter the prompts.
+    # Only with a memory, whose evidence is still to enter the prompts:
+    crops: list[Image.Image]
+    group: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,6 @@ class _Compared:
     whole: Comparison
     prompts: list[Any]  # With the evidence in them.
     depths: list[list[Any]]
-    group: str | None
 
 
 class Inspector:
@@ -148,7 +150,7 @@ class Inspector:
         if self.memory is None:
             return self._given_views or Views()
         if self._given_views not in (None, self.memory.views):
-            raise LriadError(f"the memory was made with {self.memory.views}: give no other --roi or --tiles")
+            raise LriadError(f"the memory looks at {self.memory.views}: give no other --roi or --tiles")
         return self.memory.views
 
     @property
@@ -159,10 +161,13 @@ class Inspector:
     @property
     def setting(self) -> str:
         """What the policy is given besides the image: see `Verdict.setting`."""
+        given = "zero-shot"
         if self.memory is not None:
-            return self.memory.setting
-        count = len(self.references)
-        return "zero-shot" if not count else f"{count} reference{'s' if count > 1 else ''}"
+            given = self.memory.setting
+        elif self.references:
+            names = " ".join(pixel_hash(image)[:8] for image in self.references)
+            given = f"{len(self.references)} reference{'s' if len(self.references) > 1 else ''} {names}"
+        return given if self.views == Views() else f"{given}, {self.views}"
 
     def loaded(self) -> Policy | RemotePolicy:
         """The policy, after a look whether memory and references are for it.
@@ -171,8 +176,11 @@ class Inspector:
             LriadError: They are not, or the policy cannot be loaded.
         """
         policy = self.policy
+        _ = self.views  # which must agree with the memory's
         if self.memory is not None:
-            self.memory.check_policy(policy)
+            self.memory.check_adapter(policy)
+        if hasattr(policy, "prompt_text"):
+            policy.prompt_text("part", self.context)  # whose note must not steer the model
         if self.references and not getattr(policy, "reads_several_images", True):
             raise LriadError("the embedded policy reads one image at a time: use lriad remember in place of references")
         return policy
@@ -229,13 +237,15 @@ class Inspector:
         if first is None:
             return
         self.loaded()  # here, once, where what goes wrong is no image's error
-        part = self._prepared(first.image, first.object_name)
+        part = self._prepared(first.image, first.object_name, first.group)
         size = self.planned_batch_size(part.tokens if isinstance(part, _Part) else _UNKNOWN_TOKENS)
         if isinstance(part, _Part):
             size = max(1, size // len(part.prompts))
+        if self.memory is not None:
+            size = min(size, _WITH_CROPS)
         with ThreadPoolExecutor(_READERS, thread_name_prefix="read-image") as pool:
             windows = (
-                (window, [pool.submit(self._prepared, sample.image, sample.object_name) for sample in window])
+                (window, [pool.submit(self._prepared, s.image, s.object_name, s.group) for s in window])
                 for window in _windows(chain([first], remaining), size)
             )
             try:
@@ -267,7 +277,9 @@ class Inspector:
                 note = f"{outcome.decision}, p {outcome.p_defect:.2f}, deviation {outcome.deviation:+.1f}"
                 save_overlay(sample.image, outcome.image_sha256, outcome.heatmap, note, self.maps)
 
-    def _prepared(self, image: str | Path | Image.Image, object_name: str) -> _Part | LriadError:
+    def _prepared(
+        self, image: str | Path | Image.Image, object_name: str, group: str | None = None
+    ) -> _Part | LriadError:
         """The image as prompts, with its hash, or why it cannot be had."""
         try:
             build_prompt(object_name)
@@ -275,7 +287,7 @@ class Inspector:
                 self.memory.check_name(object_name)
             if isinstance(image, Image.Image):
                 pixels = to_rgb(ImageOps.exif_transpose(image))
-                digest = hashlib.sha256(pixels.tobytes()).hexdigest()
+                digest = pixel_hash(pixels)
             else:
                 pixels, digest = open_image(image), file_sha256(image)
             if self.memory is not None:
@@ -286,8 +298,9 @@ class Inspector:
             prompts = [self._encoded(crop, object_name, self.context) for crop in crops]
             tokens = prompts[0]["input_ids"].shape[1] if isinstance(prompts[0], dict) else 0
             boxes = self.views.boxes(pixels.size)
+            known = None if self.memory is None else self.memory.group_of(pixel_hash(pixels), group)
             kept = [] if self.memory is None else crops
-            return _Part(prompts, tokens, digest, object_name, pixels.size, boxes, kept)
+            return _Part(prompts, tokens, digest, object_name, pixels.size, boxes, kept, known)
         except LriadError as error:
             return error if isinstance(image, Image.Image) or show(image) in str(error) else _named(image, error)
 
@@ -344,19 +357,28 @@ class Inspector:
         ]
 
     def _complete(self, policy: Policy | RemotePolicy, prompts: list[Any]) -> list[Completion]:
+        if len(prompts) > MAX_BATCH:  # tiles
+            return self._complete(policy, prompts[:MAX_BATCH]) + self._complete(policy, prompts[MAX_BATCH:])
         if self.mode == "reason":
             return policy.reason(prompts, max_new_tokens=self.max_new_tokens)
         return policy.fast(prompts)
 
     def _compare(self, memory: Memory, part: _Part, depths: list[list[Any]]) -> _Compared:
         """The image against the memory, and its prompts with what comes of it."""
-        group = memory.group_of(part.sha256)
-        distances = [memory.distances(view, group) for view in depths]
+        import numpy as np
+
+        from lriad.memory.patches import image_deviation
+
+        distances = [memory.distances(view, part.group) for view in depths]
         prompts = [
-            self._encoded(crop, part.object_name, replace(self.context, evidence=memory.judge(one, group).evidence))
+            self._encoded(
+                crop, part.object_name, replace(self.context, evidence=memory.judge(one, part.group).evidence)
+            )
             for crop, one in zip(part.crops, distances, strict=True)
         ]
-        return _Compared(memory.judge(stitch(distances, part.boxes, part.size), group), prompts, depths, group)
+        deviation = image_deviation(np.concatenate([one.ravel() for one in distances]))
+        whole = memory.judge(stitch(distances, part.boxes, part.size), part.group, deviation)
+        return _Compared(whole, prompts, depths)
 
     def _verdict(
         self,
@@ -367,7 +389,7 @@ class Inspector:
         seconds: float,
     ) -> Verdict:
         # Of several views the one speaks that is most likely defective.
-        spoken = max(range(len(completions)), key=lambda view: _suspicion(completions[view]))
+        spoken = max(range(len(completions)), key=lambda view: self._suspicion(completions[view]))
         completion = completions[spoken]
         text, p_defect = completion.text, completion.p_defect
         if p_defect is not None and not 0 <= p_defect <= 1:
@@ -402,16 +424,27 @@ class Inspector:
             note=self.context.note or None,
             view=None if box == (0, 0, *part.size) else box,
         )
-        return verdict if compared is None else self._remembered(verdict, compared)
+        return verdict if compared is None else self._remembered(verdict, compared, part.group)
 
-    def _remembered(self, verdict: Verdict, compared: _Compared) -> Verdict:
+    def _suspicion(self, completion: Completion) -> float:
+        """What the views of an image are ordered by: p_defect; what cannot be parsed stands between the two answers."""
+        label = parse_label(completion.text) if self.mode == "reason" else None
+        if label == "unparsable":
+            return 0.5
+        if completion.p_defect is None:
+            return 1.0 if label == "defect" else 0.0
+        return completion.p_defect
+
+    def _remembered(self, verdict: Verdict, compared: _Compared, group: str | None) -> Verdict:
         """The verdict with what the memory adds, by which it is decided unless a threshold was given."""
         memory, whole = self.memory, compared.whole
         assert memory is not None
         assert verdict.p_defect is not None
-        rank = memory.rank(verdict.p_defect, whole.z, self.mode, compared.group, verdict.adapter_sha256)
-        score, unusual = rank.score, rank.alarm_rate <= memory.promised_rate
-        if self.mode in memory.rules:
+        # A note changes what the policy says; the good images were judged without one.
+        said = verdict.p_defect if not self.context.note else None
+        rank = memory.rank(said, whole.z, self.mode, group)
+        score, unusual = rank.score, rank.alarm_rate <= max(memory.promised_rate, rank.lowest)
+        if self.mode in memory.rules and said is not None:
             from lriad.memory.rule import pooled
 
             score = memory.rules[self.mode].probability(pooled(compared.depths), verdict.p_defect, whole.z)
@@ -429,11 +462,6 @@ class Inspector:
             unusual_place=whole.place,
             heatmap=whole.map_HW,
         )
-
-
-def _suspicion(completion: Completion) -> float:
-    """What the views of an image are ordered by."""
-    return -1.0 if completion.p_defect is None else completion.p_defect
 
 
 def _named(image: str | Path, error: LriadError) -> LriadError:

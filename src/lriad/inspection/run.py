@@ -320,7 +320,8 @@ class _PredictionsFile:
         if outcome == "error":
             self._has_errors = True
         else:
-            settings = {name: row.get(name) for name in _SETTINGS}
+            # Rows of earlier versions say nothing of their setting.
+            settings = {name: row.get(name) for name in _SETTINGS} | {"setting": row.get("setting") or "zero-shot"}
             self.settings = self.settings or settings
             self.require_same(**settings)
 

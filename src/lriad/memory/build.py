@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,15 +15,26 @@ from lriad.memory.memory import GoodImage, Look, Memory
 from lriad.memory.patches import coreset, image_deviation, nearest, patches, spread
 
 BANK = 2_000
-"""Places that a memory keeps; more are not better (docs/results/memory.md)."""
+"""Places that a memory keeps; twice as many, or all of them, are no better."""
 CANDIDATES = 20_000
 """Places that these are chosen from, drawn evenly from all images."""
 
 
+class Sighting(Protocol):
+    """An image, by its hashes, its group, and the maps of each of its views (`Policy.see`)."""
+
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def pixels(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+    @property
+    def depths(self) -> list[list[Tensor]]: ...
+
+
 def build(
-    images: Sequence[Sequence[Sequence[Tensor]]],
-    sha256: Sequence[str],
-    groups: Sequence[str],
+    images: Sequence[Sighting],
     *,
     object_name: str,
     policy_sha256: str,
@@ -30,48 +42,46 @@ def build(
     views: Views,
     seed: int = 0,
 ) -> Memory:
-    """A memory of N good images, each calibrated against those of other groups.
+    """A memory of N good images of two groups or more, each calibrated against those of other groups.
 
     Args:
-        images: Of each image its views, of each view its maps (`Policy.see`).
-        sha256, groups: Of each image.
+        images: The good images.
         object_name, policy_sha256, look, views: See `Memory`.
         seed: Of the draws.
     """
-    depths = len(images[0][0])
-    scales = tuple(spread([view[depth] for views in images for view in views]) for depth in range(depths))
-    vectors = [torch.cat([patches(view, scales).flatten(0, 1) for view in views]).half() for views in images]
+    levels = range(len(images[0].depths[0]))
+    scales = tuple(spread([view[level] for image in images for view in image.depths]) for level in levels)
+    vectors = [_vectors(image, scales) for image in images]
     drawn, owner_K = _candidates(vectors, seed)
     kept = torch.from_numpy(coreset(drawn.float(), BANK, seed))
     bank_KC, owner_K = drawn[kept].float(), owner_K[kept]
-    good = _calibrated(vectors, sha256, groups, bank_KC, [groups[owner] for owner in owner_K.tolist()])
+    groups = [image.group for image in images]
+    good = _calibrated(images, vectors, bank_KC, [groups[owner] for owner in owner_K.tolist()])
     return Memory(object_name, policy_sha256, None, bank_KC, owner_K, scales, good, look, views)
 
 
-def extend(
-    memory: Memory,
-    images: Sequence[Sequence[Sequence[Tensor]]],
-    sha256: Sequence[str],
-    groups: Sequence[str],
-    look: Look,
-    seed: int = 0,
-) -> Memory:
+def extend(memory: Memory, images: Sequence[Sighting], look: Look, seed: int = 0) -> Memory:
     """A memory with more good images.
 
-    What is known of the old images stays: their places in memory are candidates beside the new ones, and their
-    deviations, which more images can only make smaller, overstate how far good parts stray.
+    What is known of the old images stays as it is: their places in memory are candidates beside the new ones, and how
+    far they stray was measured against fewer images, which as a rule overstates it.
     """
-    vectors = [torch.cat([patches(view, memory.scales).flatten(0, 1) for view in views]).half() for views in images]
+    vectors = [_vectors(image, memory.scales) for image in images]
     drawn, owner_K = _candidates(vectors, seed)
     candidates_KC = torch.cat([memory.bank_KC, drawn.float()])
     owner_K = torch.cat([memory.owner_K, owner_K + len(memory.good)])
     kept = torch.from_numpy(coreset(candidates_KC, BANK, seed))
     bank_KC, owner_K = candidates_KC[kept], owner_K[kept]
-    all_groups = [*(image.group for image in memory.good), *groups]
-    new = _calibrated(vectors, sha256, groups, bank_KC, [all_groups[owner] for owner in owner_K.tolist()])
+    groups = [*(image.group for image in memory.good), *(image.group for image in images)]
+    new = _calibrated(images, vectors, bank_KC, [groups[owner] for owner in owner_K.tolist()])
     return replace(
         memory, bank_KC=bank_KC, owner_K=owner_K, good=(*memory.good, *new), look=Look.union([memory.look, look])
     )
+
+
+def _vectors(image: Sighting, scales: Sequence[float]) -> Tensor:
+    """All places of all views, (P, C), in half precision."""
+    return torch.cat([patches(view, scales).flatten(0, 1) for view in image.depths]).half()
 
 
 def _candidates(vectors: Sequence[Tensor], seed: int) -> tuple[Tensor, Tensor]:
@@ -84,17 +94,14 @@ def _candidates(vectors: Sequence[Tensor], seed: int) -> tuple[Tensor, Tensor]:
 
 
 def _calibrated(
-    vectors: Sequence[Tensor], sha256: Sequence[str], groups: Sequence[str], bank_KC: Tensor, group_of_K: Sequence[str]
+    images: Sequence[Sighting], vectors: Sequence[Tensor], bank_KC: Tensor, group_of_K: Sequence[str]
 ) -> tuple[GoodImage, ...]:
     """The images, each with its deviation from the places in memory that are of other groups."""
     half_norms_K = bank_KC.square().sum(1) / 2
     numbers = {group: number for number, group in enumerate(dict.fromkeys(group_of_K))}
     number_K = torch.tensor([numbers[group] for group in group_of_K])
-    return tuple(
-        GoodImage(
-            name,
-            group,
-            image_deviation(nearest(own.float(), bank_KC, half_norms_K, number_K == numbers.get(group, -1)).numpy()),
-        )
-        for own, name, group in zip(vectors, sha256, groups, strict=True)
-    )
+    good = []
+    for image, own in zip(images, vectors, strict=True):
+        distances = nearest(own.float(), bank_KC, half_norms_K, number_K == numbers.get(image.group, -1))
+        good.append(GoodImage(image.sha256, image.pixels, image.group, image_deviation(distances.numpy())))
+    return tuple(good)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lriad.data.image import file_sha256, open_image
 from lriad.data.sample import Sample
 from lriad.data.views import Views
 from lriad.errors import LriadError
-from lriad.memory.memory import Look, Memory
+from lriad.memory.memory import Memory
+from lriad.memory.seen import see
 
 if TYPE_CHECKING:
     from lriad.policy import Policy
 
-_BATCH = 16
+_AT_ONCE = 64
 
 
 def evidence_for(memory: Memory, policy: Policy, samples: Sequence[Sample]) -> dict[str, str]:
@@ -26,23 +26,11 @@ def evidence_for(memory: Memory, policy: Policy, samples: Sequence[Sample]) -> d
     memory.check_policy(policy)
     if memory.views != Views():
         raise LriadError("this memory looks at parts of images (--roi, --tiles): training needs one of whole images")
+    for sample in samples:
+        memory.check_name(sample.object_name)
     lines = {}
-    for start in range(0, len(samples), _BATCH):
-        part = samples[start : start + _BATCH]
-        prompts = []
-        for sample in part:
-            memory.check_name(sample.object_name)
-            image = open_image(sample.image)
-            memory.look.check(Look.of(image))
-            prompts.append(policy.encode(image, sample.object_name))
-        with policy.vision.holding():
-            seen = policy.see(prompts)
-        for sample, depths in zip(part, seen, strict=True):
-            group = memory.group_of(file_sha256(sample.image)) or _known(memory, sample.group)
-            lines[sample.image] = memory.judge(memory.distances(depths, group), group).evidence
+    for start in range(0, len(samples), _AT_ONCE):
+        for image in see(policy, samples[start : start + _AT_ONCE], memory.views, memory):
+            group = memory.group_of(image.pixels, image.sample.group)
+            lines[image.sample.image] = memory.judge(memory.distances(image.depths[0], group), group).evidence
     return lines
-
-
-def _known(memory: Memory, group: str | None) -> str | None:
-    """A sample's group where the memory has images of it."""
-    return group if any(image.group == group for image in memory.good) else None

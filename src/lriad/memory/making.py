@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
-import torch
 
 from lriad._version import __version__
 from lriad.data._files import show
-from lriad.data.image import file_sha256, open_image
 from lriad.data.sample import Sample
 from lriad.data.views import Views
 from lriad.errors import LriadError
 from lriad.memory.build import build, extend
 from lriad.memory.memory import Look, Memory, load_memory
 from lriad.memory.rule import MIN_LABELLED, Rule, learn_rule, log_odds, pooled
+from lriad.memory.seen import Seen, see
 from lriad.prompt import build_prompt
 from lriad.verdict import Mode
 
@@ -36,7 +35,6 @@ _ODD = 5.0
 _MIXED = 0.22
 """Silhouette of the images' features in two clusters from which on two products are suspected. Of one product it was at
 most 0.18, of two that look different 0.25 and more (8 categories, 15 or 30 images of each)."""
-_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -50,20 +48,6 @@ class Remembered:
 
     memory: Memory
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """An image, and what the eyes make of its views."""
-
-    sample: Sample
-    sha256: str
-    look: Look
-    depths: list[list[torch.Tensor]]
-
-    @property
-    def group(self) -> str:
-        return self.sample.group or self.sha256
 
 
 def remember(
@@ -85,8 +69,8 @@ def remember(
         policy: The policy that will inspect, as for `Inspector`; its weights must be on this machine.
         defects: Labelled images of defective parts: what the memory and the policy say is then combined by a rule that
             is learned from them and from the good ones.
-        add_to: A memory that the good images are added to; it keeps the look of its own places, and how far its images
-            stray, which more images can only overstate.
+        add_to: A memory that the good images are added to. What is known of its own images stays as it was measured;
+            where they are still at hand, a memory of all is made anew and is the better one.
         views: Region of interest and tiles; None for those of `add_to`, or the whole image.
         device: Such as `cpu` or `cuda:1`; None takes the best there is.
         progress: Show a progress bar.
@@ -95,45 +79,45 @@ def remember(
         LriadError: There are too few images, one cannot be read, they are of several products or cameras, or the policy
             has no eyes that can be tapped.
     """
+    views_given = views
+    before = load_memory(add_to) if add_to is not None else None
+    object_name = _one_name([*good, *defects], before)
+    for sample in good:
+        if sample.label == "defect":
+            raise LriadError(f"{show(sample.image)}: is labelled a defect: only good images are remembered")
+    if 0 < len(defects) < MIN_LABELLED:
+        raise LriadError(f"{len(defects)} defects: a rule needs {MIN_LABELLED}; leave them out, or find more")
     if isinstance(policy, str | Path):
         if str(policy).startswith(("http://", "https://")):
             raise LriadError("a memory needs the policy's own eyes, which a server does not show: load the policy here")
         from lriad.policy import load_policy
 
         policy = load_policy(str(policy), device=device)
-    before = load_memory(add_to) if add_to is not None else None
-    if before is not None:
-        before.check_policy(policy)
-        if views not in (None, before.views):
-            raise LriadError(f"{show(add_to or '')}: was made with {before.views}; leave out --roi and --tiles")
-    views = before.views if before is not None else views or Views()
-    object_name = _one_name([*good, *defects], before)
-    seen = _see(policy, good, object_name, views, progress)
-    shown = _see(policy, defects, object_name, views, progress)
     warnings: list[str] = []
-    seen = _new_ones(seen, shown, before, warnings)
-    maps, hashes, groups = ([getattr(image, name) for image in seen] for name in ("depths", "sha256", "group"))
+    if before is not None:
+        before.check_adapter(policy)
+        if views_given not in (None, before.views):
+            raise LriadError(f"{show(add_to or '')}: was made with {before.views}; give no other --roi or --tiles")
+        if before.rules and not defects:
+            warnings.append("what the memory had learned from defects is left out: give them again with --defects")
+    views = before.views if before is not None else views_given or Views()
+    seen = _new_ones(see(policy, good, views, before, progress=progress), before, warnings)
     look = Look.union([image.look for image in seen])
     if before is not None:
-        memory = extend(before, maps, hashes, groups, look)
+        memory = extend(before, seen, look)
     else:
-        _check_enough(len(seen), len(set(groups)))
-        memory = build(
-            maps,
-            hashes,
-            groups,
-            object_name=object_name,
-            policy_sha256=policy.policy_sha256,
-            look=look,
-            views=views,
-        )
+        _check_enough(len(seen), len({image.group for image in seen}))
+        memory = build(seen, object_name=object_name, policy_sha256=policy.policy_sha256, look=look, views=views)
         warnings += _mixed(seen)
-    memory = replace(memory, versions=_versions(), adapter_sha256=policy.adapter_sha256, rules={})
+    shown = see(policy, defects, views, memory, progress=progress)
+    _check_apart(memory, shown)
+    memory = replace(memory, versions=_versions(), adapter_sha256=policy.adapter_sha256, rules={}, defects=())
     warnings += _odd(memory, {image.sha256: image.sample.image for image in seen})
-    memory = _ask(policy, memory, seen, shown, progress)
-    if len(memory.good) < FEW:
+    memory = _ask(policy, memory, seen, shown)
+    parts = len({image.group for image in memory.good})
+    if parts < FEW:
         warnings.append(
-            f"{len(memory.good)} good images can promise no false-alarm rate below 1 in {len(memory.good) + 1}; "
+            f"{parts} good parts can promise no false-alarm rate below 1 in {parts + 1}; "
             "more can be added later (--add-to)"
         )
     memory.save(output)
@@ -152,52 +136,23 @@ def _one_name(samples: Sequence[Sample], before: Memory | None) -> str:
     return names[0]
 
 
-def _see(policy: Policy, samples: Sequence[Sample], object_name: str, views: Views, progress: bool) -> list[_Seen]:
-    """The images as the policy's eyes see them; all must be readable."""
-    from tqdm import tqdm
-
-    seen: list[_Seen] = []
-    problems: list[str] = []
-    with tqdm(total=len(samples), desc="looking", unit="image", disable=not progress or not samples) as bar:
-        for start in range(0, len(samples), _BATCH):
-            batch: list[tuple[Sample, str, Look, list[Any]]] = []
-            for sample in samples[start : start + _BATCH]:
-                try:
-                    image = open_image(sample.image)
-                    prompts = [policy.encode(crop, object_name) for crop in views.crops(image)]
-                    batch.append((sample, file_sha256(sample.image), Look.of(image), prompts))
-                except LriadError as error:
-                    problems.append(str(error))
-            with policy.vision.holding():
-                maps = iter(policy.see([prompt for *_, prompts in batch for prompt in prompts]))
-            for sample, sha256, look, prompts in batch:
-                seen.append(_Seen(sample, sha256, look, [[level.half() for level in next(maps)] for _ in prompts]))
-            bar.update(len(samples[start : start + _BATCH]))
-    if problems:
-        raise LriadError(
-            f"{len(problems)} of {len(samples)} images cannot be remembered; the first: {problems[0]}; "
-            "mend or remove them, nothing was written"
-        )
-    return [
-        _Seen(one.sample, one.sha256, one.look, [[level.float() for level in v] for v in one.depths]) for one in seen
-    ]
-
-
-def _new_ones(seen: Sequence[_Seen], shown: Sequence[_Seen], before: Memory | None, warnings: list[str]) -> list[_Seen]:
-    """Each good image once, without those that are in memory already; none of them among the defects."""
-    known = {image.sha256 for image in before.good} if before is not None else set()
-    new = {image.sha256: image for image in seen if image.sha256 not in known}
+def _new_ones(seen: Sequence[Seen], before: Memory | None, warnings: list[str]) -> list[Seen]:
+    """Each good image once, without those that are in memory already."""
+    known = {image.pixels for image in before.good} if before is not None else set()
+    new = {image.pixels: image for image in seen if image.pixels not in known}
     if len(new) < len(seen):
         warnings.append(f"{len(seen) - len(new)} images are there twice, or in the memory already: counted once")
-    for image in shown:
-        if image.sha256 in new or image.sha256 in known:
-            raise LriadError(f"{show(image.sample.image)}: among the good images and among the defects: which is it?")
-    if before is not None:
-        for image in new.values():
-            before.look.check(image.look)
-        if not new:
-            raise LriadError("all of these images are in the memory already; nothing was written")
+    if before is not None and not new:
+        raise LriadError("all of these images are in the memory already; nothing was written")
     return list(new.values())
+
+
+def _check_apart(memory: Memory, shown: Sequence[Seen]) -> None:
+    """Raise LriadError where a good image is called a defect, too."""
+    known = {image.pixels for image in memory.good}
+    for image in shown:
+        if image.pixels in known:
+            raise LriadError(f"{show(image.sample.image)}: among the good images and among the defects: which is it?")
 
 
 def _check_enough(images: int, groups: int) -> None:
@@ -206,7 +161,7 @@ def _check_enough(images: int, groups: int) -> None:
         raise LriadError(f"{what}: a memory needs two at least, to know how good parts differ; 10 or more are better")
 
 
-def _mixed(seen: Sequence[_Seen]) -> list[str]:
+def _mixed(seen: Sequence[Seen]) -> list[str]:
     """A line where the good images fall into two heaps."""
     from sklearn.cluster import KMeans
     from sklearn.metrics import silhouette_score
@@ -215,7 +170,7 @@ def _mixed(seen: Sequence[_Seen]) -> list[str]:
     warnings = []
     looks = Counter(image.look.grey for image in seen)
     if len(looks) > 1:
-        warnings.append(f"{looks[True]} of the {len(seen)} good images are grey, the others in colour: one product?")
+        warnings.append(f"{looks[True]} of the {len(seen)} good images are grey, the others in colour: one camera?")
     if len(seen) >= FEW:
         means_NF = StandardScaler().fit_transform([pooled(image.depths) for image in seen])
         heap_N = KMeans(2, n_init=10, random_state=0).fit_predict(means_NF)
@@ -242,41 +197,41 @@ def _odd(memory: Memory, names: dict[str, str]) -> list[str]:
     ]
 
 
-def _ask(policy: Policy, memory: Memory, seen: Sequence[_Seen], shown: Sequence[_Seen], progress: bool) -> Memory:
+def _ask(policy: Policy, memory: Memory, seen: Sequence[Seen], shown: Sequence[Seen]) -> Memory:
     """The memory with what the policy, reading it, says of its own good images; and with rules, given defects."""
     from lriad.inspection.inspector import Inspector
 
-    step = max(1, -(-len(seen) // _ASKED))
-    asked = seen[::step]
-    said: dict[str, dict[str, Any]] = {}
+    asked = seen[:: max(1, -(-len(seen) // _ASKED))]
+    said: dict[str, dict[str, dict[str, Any]]] = {}
     for mode in get_args(Mode):
-        inspector = Inspector(policy, mode=mode, memory=memory)
-        rows = list(
-            inspector.inspect_samples(
-                [replace(image.sample, object_name=memory.object_name) for image in [*asked, *shown]]
-            )
-        )
-        said[mode] = {row["image_sha256"]: row for row in rows}
+        rows = Inspector(policy, mode=mode, memory=memory).inspect_samples([image.sample for image in (*asked, *shown)])
+        said[mode] = {}
+        for row in rows:
+            if row.get("error"):
+                raise LriadError(row["error"])
+            said[mode][row["image_sha256"]] = row
     good = tuple(
-        replace(image, p={mode: rows[image.sha256]["p_defect"] for mode, rows in said.items() if image.sha256 in rows})
-        if any(image.sha256 in rows for rows in said.values())
+        replace(image, p={mode: rows[image.sha256]["p_defect"] for mode, rows in said.items()})
+        if all(image.sha256 in rows for rows in said.values())
         else image
         for image in memory.good
     )
-    rules = {mode: _rule(asked, shown, rows) for mode, rows in said.items()} if shown else {}
-    return replace(memory, good=good, rules=rules)
+    if not shown:
+        return replace(memory, good=good)
+    if len(asked) < MIN_LABELLED:
+        raise LriadError(f"{len(asked)} good images beside the defects: a rule needs {MIN_LABELLED}; add some")
+    rules = {mode: _rule(asked, shown, rows) for mode, rows in said.items()}
+    return replace(memory, good=good, rules=rules, defects=tuple(image.pixels for image in shown))
 
 
-def _rule(good: Sequence[_Seen], defects: Sequence[_Seen], rows: dict[str, Any]) -> Rule:
-    for count, name in ((len(good), "good images"), (len(defects), "defects")):
-        if count < MIN_LABELLED:
-            raise LriadError(f"{count} {name}: a rule needs {MIN_LABELLED} of each; leave the defects out")
+def _rule(good: Sequence[Seen], defects: Sequence[Seen], rows: dict[str, dict[str, Any]]) -> Rule:
     images = [*good, *defects]
     return learn_rule(
         np.stack([pooled(image.depths) for image in images]),
         np.array([log_odds(rows[image.sha256]["p_defect"]) for image in images]),
         np.array([rows[image.sha256]["deviation"] for image in images]),
         np.array([False] * len(good) + [True] * len(defects)),
+        [image.group for image in images],
     )
 
 

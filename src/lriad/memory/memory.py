@@ -31,8 +31,6 @@ _MIN_SPREAD = 0.02
 """Of the good samples' deviations, as a share of their mean: a few that agree by chance must not make all else odd."""
 _ALARM_RATE = 0.05
 _SHAPE_TOLERANCE = 1.1
-_COLOURLESS = 12
-"""Largest difference of the channels, in grey levels, of what passes for grey: JPEG leaves some."""
 _MIN_ODDS_SPREAD = 0.5
 """Of the good samples' log-odds, for the same reason."""
 
@@ -58,15 +56,6 @@ class Comparison:
     samples: int
 
     @property
-    def false_alarm_rate(self) -> float:
-        """How often a good part would deviate as much: at most this, on average over draws of good samples.
-
-        (1 + as_high) / (1 + samples), the rank among exchangeable images (conformal p-value): n samples can promise
-        no less than 1 / (n + 1).
-        """
-        return (1 + self.as_high) / (1 + self.samples)
-
-    @property
     def evidence(self) -> str:
         """What the prompt says of it."""
         return evidence_line(self.samples, self.place, self.z, self.as_high)
@@ -77,7 +66,7 @@ class Look:
     """What all good images have in common, whatever they show.
 
     Attributes:
-        grey: True where all are grey, False where all are in colour, None where there are both.
+        grey: True where a grey camera took all of them, False where one with colours did, None where there are both.
         narrowest, widest: Least and largest width divided by height.
     """
 
@@ -112,9 +101,12 @@ class Look:
 
 
 def is_grey(image: Image.Image) -> bool:
-    """Whether an RGB image has no colour."""
+    """Whether an RGB image comes from a grey camera: its channels are the same to the last bit.
+
+    A colour camera's photograph of grey metal is not: what is grey and what has a rust spot must pass for one product.
+    """
     small = np.asarray(image.resize((64, 64)), np.int16)
-    return int((small.max(2) - small.min(2)).max()) <= _COLOURLESS
+    return bool((small.max(2) == small.min(2)).all())
 
 
 @dataclass(frozen=True)
@@ -123,6 +115,7 @@ class GoodImage:
 
     Attributes:
         sha256: Hash of its file.
+        pixels: Hash of its pixels, by which it is known again.
         group: Images of one group (one part, one series) are not compared with one another.
         deviation: From the images of other groups.
         p: The policy's p_defect by mode, having read its deviation from the images of other groups; none where the
@@ -130,6 +123,7 @@ class GoodImage:
     """
 
     sha256: str
+    pixels: str
     group: str
     deviation: float
     p: Mapping[str, float] = field(default_factory=dict)
@@ -151,6 +145,7 @@ class Memory:
         views: Which parts of an image are looked at.
         versions: Of lriad and of the packages behind it.
         rules: What was learned from labelled images, by the mode of p_defect; empty without any.
+        defects: Pixel hashes of the labelled defects.
     """
 
     object_name: str
@@ -164,6 +159,7 @@ class Memory:
     views: Views
     versions: Mapping[str, str] = field(default_factory=dict)
     rules: Mapping[str, Rule] = field(default_factory=dict)
+    defects: tuple[str, ...] = ()
 
     @cached_property
     def _half_norms_K(self) -> Tensor:
@@ -180,13 +176,17 @@ class Memory:
     @property
     def setting(self) -> str:
         """What it knows, as tables name it: numbers of different settings must not stand in one row."""
-        defects = next((rule.defects for rule in self.rules.values()), 0)
-        labelled = f" + {defects} labelled defects" if defects else ""
+        labelled = f" + {len(self.defects)} labelled defects" if self.defects else ""
         return f"{len(self.good)} good{labelled}"
 
-    def group_of(self, sha256: str) -> str | None:
-        """The group of an image that is in memory, None for one that is not."""
-        return next((image.group for image in self.good if image.sha256 == sha256), None)
+    def group_of(self, pixels: str, group: str | None = None) -> str | None:
+        """The group in memory that an image must not be compared with; None where it has none there.
+
+        Args:
+            pixels: Hash of the image's pixels.
+            group: Its sample's group.
+        """
+        return next((image.group for image in self.good if pixels == image.pixels or group == image.group), None)
 
     def others(self, group: str | None) -> list[GoodImage]:
         """The good images that are not of a group."""
@@ -212,11 +212,20 @@ class Memory:
         found = nearest(vectors.flatten(0, 1), self.bank_KC, self._half_norms_K, barred)
         return found.unflatten(0, vectors.shape[:2]).numpy()
 
-    def judge(self, distance_HW: NDArray[np.float32], group: str | None = None) -> Comparison:
-        """What the distances of places mean; NaN where nothing was looked at."""
+    def judge(
+        self, distance_HW: NDArray[np.float32], group: str | None = None, deviation: float | None = None
+    ) -> Comparison:
+        """What the distances of places mean.
+
+        Args:
+            distance_HW: Of an image, or of a view of one; NaN where nothing was looked at.
+            group: As for `distances`.
+            deviation: Of an image of several views: that of all their places, as the good images' was taken; None
+                takes it from `distance_HW`.
+        """
         usual_N = np.array([image.deviation for image in self.others(group)])
         mean, spread = centre_and_spread(usual_N, _MIN_SPREAD * float(usual_N.mean()))
-        deviation = image_deviation(distance_HW)
+        deviation = image_deviation(distance_HW) if deviation is None else deviation
         row, column = np.unravel_index(np.nanargmax(distance_HW), distance_HW.shape)
         height, width = distance_HW.shape
         return Comparison(
@@ -230,8 +239,8 @@ class Memory:
 
     @property
     def promised_rate(self) -> float:
-        """The alarm rate up to which an image is decided defective: 5 %, or what so few good samples can promise."""
-        return max(_ALARM_RATE, 1 / (1 + len(self.good)))
+        """The alarm rate up to which an image is decided defective: 5 %, or what so few good parts can promise."""
+        return max(_ALARM_RATE, 1 / (1 + len({image.group for image in self.good})))
 
     def check_policy(self, policy: Any) -> None:
         """Raise LriadError where images seen by this policy cannot be compared with those in memory."""
@@ -241,50 +250,60 @@ class Memory:
                 f"{str(policy.policy_sha256)[:12]}): run lriad remember with the policy that inspects"
             )
 
+    def check_adapter(self, policy: Any) -> None:
+        """Raise LriadError where what this policy says of an image cannot be ranked among what it said of good ones."""
+        self.check_policy(policy)
+        if policy.adapter_sha256 != self.adapter_sha256:
+            raise LriadError(
+                "this memory was made with another adapter on the same policy: run lriad remember again with the "
+                "trained policy, so that it knows what that says of good parts"
+            )
+
     def check_name(self, object_name: str) -> None:
         """Raise LriadError where the memory is of another product."""
         if object_name.strip().casefold() != self.object_name.casefold():
             raise LriadError(f"this memory is of a {self.object_name!r}, not of a {object_name.strip()!r}")
 
-    def rank(
-        self, p_defect: float, z: float, mode: str, group: str | None = None, adapter_sha256: str | None = None
-    ) -> Rank:
+    def rank(self, p_defect: float | None, z: float, mode: str, group: str | None = None) -> Rank:
         """How unusual an image is among good ones, by what the policy and the memory say together.
 
         Each is taken in standard deviations of the good images' own, and the two are added: a policy that calls good
         samples of this product defective counts for little, and so does a memory of samples that are all unlike.
 
         Args:
-            p_defect: Of the policy, having read the evidence.
+            p_defect: Of the policy, having read the evidence; None where what it says is not to count.
             z: Of the image's comparison.
             mode: In which the policy was asked.
             group: As for `distances`.
-            adapter_sha256: Of the policy. With another adapter than the good images were judged with, the deviation
-                alone counts.
         """
         others = self.others(group)
-        known = [image for image in others if mode in image.p and adapter_sha256 == self.adapter_sha256]
-        if len(known) < 2:
-            usual_N = np.array([image.deviation for image in others])
-            mean, spread = centre_and_spread(usual_N, _MIN_SPREAD * float(usual_N.mean()))
+        usual_N = np.array([image.deviation for image in others])
+        mean, spread = centre_and_spread(usual_N, _MIN_SPREAD * float(usual_N.mean()))
+        asked = [image for image in others if mode in image.p]
+        if p_defect is None or len(asked) < 2:
             return _ranked(z, (usual_N - mean) / spread)
-        deviation_N = np.array([image.deviation for image in known])
-        odds_N = np.array([log_odds(image.p[mode]) for image in known])
-        mean, spread = centre_and_spread(deviation_N, _MIN_SPREAD * float(deviation_N.mean()))
+        odds_N = np.array([log_odds(image.p[mode]) for image in asked])
         odds_mean, odds_spread = centre_and_spread(odds_N, _MIN_ODDS_SPREAD)
-        score_N = (deviation_N - mean) / spread + (odds_N - odds_mean) / odds_spread
-        return _ranked(z + (log_odds(p_defect) - odds_mean) / odds_spread, score_N)
+        z_N = (np.array([image.deviation for image in asked]) - mean) / spread
+        return _ranked(z + (log_odds(p_defect) - odds_mean) / odds_spread, z_N + (odds_N - odds_mean) / odds_spread)
 
     def save(self, file: str | Path) -> None:
-        """Write it as safetensors, whole or not at all."""
+        """Write it as safetensors, whole or not at all.
+
+        Raises:
+            LriadError: It cannot be written; a memory that was there stays.
+        """
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         file = Path(file)
-        file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_name(f".{file.name}.{os.getpid()}.part")
         try:
+            file.parent.mkdir(parents=True, exist_ok=True)
             save_file(self._tensors(), partial, {"format": FORMAT, "memory": json.dumps(self._header())})
             partial.replace(file)
+        except (OSError, SafetensorError) as error:
+            raise LriadError(f"{show(file)}: cannot be written ({_line(error)}); name another --output") from error
         finally:
             partial.unlink(missing_ok=True)
 
@@ -293,7 +312,7 @@ class Memory:
         return tensors | {f"rule.{mode}": torch.from_numpy(rule.weight_F) for mode, rule in self.rules.items()}
 
     def _header(self) -> dict[str, Any]:
-        own = ("object_name", "policy_sha256", "adapter_sha256", "scales", "versions")
+        own = ("object_name", "policy_sha256", "adapter_sha256", "scales", "versions", "defects")
         header = {name: getattr(self, name) for name in own}
         header |= {"look": dataclasses.asdict(self.look), "views": dataclasses.asdict(self.views)}
         header["good"] = [dataclasses.asdict(image) for image in self.good]
@@ -310,15 +329,19 @@ class Rank:
 
     Attributes:
         score: The higher the more unusual; 0 for a usual good image.
-        alarm_rate: How often a good part would be as unusual: (1 + good samples as unusual) / (1 + good samples).
+        alarm_rate: How often a good part would be as unusual: (1 + good samples as unusual) / (1 + good samples), its
+            rank among exchangeable images (a conformal p-value).
+        lowest: The lowest that so few samples can promise: 1 / (1 + good samples).
     """
 
     score: float
     alarm_rate: float
+    lowest: float
 
 
 def _ranked(score: float, score_N: NDArray[np.floating]) -> Rank:
-    return Rank(float(score), float((1 + (score_N >= score).sum()) / (1 + len(score_N))))
+    lowest = 1 / (1 + len(score_N))
+    return Rank(float(score), float((1 + (score_N >= score).sum()) * lowest), lowest)
 
 
 def centre_and_spread(values_N: NDArray[np.floating], smallest: float) -> tuple[float, float]:
@@ -351,6 +374,7 @@ def load_memory(file: str | Path) -> Memory:
                 "bank_KC": tensors["bank"].float(),
                 "owner_K": tensors["owner"].long(),
                 "scales": tuple(header["scales"]),
+                "defects": tuple(header["defects"]),
                 "look": Look(**header["look"]),
                 "views": Views(header["views"]["roi"] and tuple(header["views"]["roi"]), header["views"]["tiles"]),
                 "good": tuple(GoodImage(**image) for image in header["good"]),

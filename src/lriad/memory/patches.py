@@ -21,8 +21,15 @@ _PROJECTED = 64
 
 def spread(maps: Sequence[Tensor]) -> float:
     """The mean spread of a depth's channels over some images, maps of shape (C, H, W) each."""
-    values = torch.cat([level.flatten(1) for level in maps], 1)
-    return max(float(values.std(1).mean()), 1e-6)
+    channels, count = len(maps[0]), 0
+    total_C, squares_C = torch.zeros(channels, dtype=torch.float64), torch.zeros(channels, dtype=torch.float64)
+    for level in maps:  # One by one: all together they are many.
+        values = level.flatten(1).double()
+        total_C += values.sum(1)
+        squares_C += values.square().sum(1)
+        count += values.shape[1]
+    variance_C = squares_C / count - (total_C / count).square()
+    return max(float(variance_C.clamp(min=0).sqrt().mean()), 1e-6)
 
 
 def patches(depths: Sequence[Tensor], scales: Sequence[float]) -> Tensor:
@@ -41,7 +48,7 @@ def patches(depths: Sequence[Tensor], scales: Sequence[float]) -> Tensor:
     size = depths[0].shape[-2:]
     levels = []
     for level, scale in zip(depths, scales, strict=True):
-        level_1CHW = level[None] / (scale * len(level) ** 0.5)
+        level_1CHW = level[None].float() / (scale * len(level) ** 0.5)
         if level.shape[-2:] != size:
             level_1CHW = F.interpolate(level_1CHW, size=size, mode="bilinear")
         levels.append(F.avg_pool2d(level_1CHW, 3, 1, 1, count_include_pad=False)[0])

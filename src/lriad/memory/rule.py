@@ -53,7 +53,7 @@ def log_odds(p: float) -> float:
 
 def pooled(views: Sequence[Sequence[Tensor]]) -> NDArray[np.float32]:
     """Mean and maximum of each channel of each depth over all views of an image, (F,)."""
-    depths = [torch.cat([level.flatten(1) for level in levels], 1) for levels in zip(*views, strict=True)]
+    depths = [torch.cat([level.flatten(1).float() for level in levels], 1) for levels in zip(*views, strict=True)]
     return np.concatenate([part.numpy() for level in depths for part in (level.mean(1), level.amax(1))])
 
 
@@ -62,6 +62,7 @@ def learn_rule(
     log_odds_N: NDArray[np.floating],
     z_N: NDArray[np.floating],
     defect_N: NDArray[np.bool_],
+    groups: Sequence[str],
 ) -> Rule:
     """Learn a rule from N labelled images.
 
@@ -70,18 +71,19 @@ def learn_rule(
         log_odds_N: Of p_defect.
         z_N: Deviations; those of the images in memory from the images of other groups.
         defect_N: The labels, at least `MIN_LABELLED` of each.
+        groups: Images of one group are never on both sides of a fold.
     """
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.model_selection import cross_val_predict
 
-    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
-    search = _search(folds).fit(features_NF, defect_N)
+    search = _search(_folds(groups, 0)).fit(features_NF, defect_N, groups=groups)
     first: Any = search.best_estimator_
     # What the first says of images that it has not learned from: of its own it is too sure.
     unseen_N = cross_val_predict(
         first,
         features_NF,
         defect_N,
-        cv=StratifiedKFold(_FOLDS, shuffle=True, random_state=1),
+        groups=groups,
+        cv=_folds(groups, 1),
         method="decision_function",
     )
     stack = _logistic(_STACK_INVERSE_PENALTY).fit(np.stack([unseen_N, log_odds_N, z_N], 1), defect_N)
@@ -97,6 +99,12 @@ def _logistic(inverse_penalty: float) -> Any:
     return make_pipeline(
         StandardScaler(), LogisticRegression(C=inverse_penalty, class_weight="balanced", max_iter=1000)
     )
+
+
+def _folds(groups: Sequence[str], seed: int) -> Any:
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    return StratifiedGroupKFold(min(_FOLDS, len(set(groups))), shuffle=True, random_state=seed)
 
 
 def _search(folds: Any) -> Any:

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from lriad.errors import LriadError
 from lriad.policy.vision import vision_modules
 
+_PREFIX = 8
+"""Tokens before those of the places, at most: one of the class, and registers."""
+
 
 class Depths:
     """The places where a tower is tapped.
@@ -71,6 +74,10 @@ class Depths:
             Two maps of shape (C, H, W) in float32, the finer or earlier one first.
         """
         outputs = [kept[index] for index in sorted(kept)]
+        if not outputs or (outputs[0].dim() > 2 and len(outputs[0]) != 1):
+            raise LriadError(
+                f"{type(self.tower).__name__}: sees an image in several pieces, which cannot be remembered"
+            )
         if outputs[-1].dim() == 4:
             by_size = {output.shape[-2:]: output[0].float() for output in outputs}
             return list(by_size.values())[-2:]
@@ -80,6 +87,10 @@ class Depths:
     def _map(self, tokens_TC: Tensor, grid_thw: Tensor | None) -> Tensor:
         if grid_thw is None:
             side = math.isqrt(len(tokens_TC))
+            if len(tokens_TC) - side**2 > _PREFIX:
+                raise LriadError(
+                    f"{type(self.tower).__name__}: {len(tokens_TC)} tokens an image are no square of places"
+                )
             # A class token, and registers, stand in front.
             return tokens_TC[len(tokens_TC) - side**2 :].T.unflatten(1, (side, side))
         _, height, width = grid_thw[0].tolist()

@@ -179,7 +179,13 @@ class Policy:
                 grid = prompt.get("image_grid_thw")
                 extra = {} if grid is None else {"image_grid_thw": grid.to(self.device)}
                 with depths.watching() as kept:
-                    self.vision.see(prompt["pixel_values"].to(self.device, self.dtype), extra)
+                    try:
+                        self.vision.see(prompt["pixel_values"].to(self.device, self.dtype), extra)
+                    except TypeError as error:
+                        # An architecture whose tower needs more than pixels and grids.
+                        raise LriadError(
+                            f"{self.name}: images cannot be remembered with its tower ({error})"
+                        ) from error
                 maps.append([level.cpu() for level in depths.maps(kept, grid)])
             return maps
 

@@ -46,6 +46,16 @@ class Evidence:
         return evidence_line(self.samples, self.place, self.z, self.as_high)
 
 
+@dataclass(frozen=True)
+class _Drawing:
+    """A drawing as a memory takes it; its name stands for its hashes."""
+
+    sha256: str
+    pixels: str
+    group: str
+    depths: list[list[Tensor]]
+
+
 def gather_evidence(
     eyes: Eyes, rows: Sequence[dict[str, Any]], sensed: Sequence[Sensed], folder: Path, seed: int, progress: bool
 ) -> list[Evidence | None]:
@@ -102,9 +112,8 @@ def _compare(eyes: Eyes, rows: Sequence[dict[str, Any]], sensed: Sequence[Sensed
 
 
 def _memory(eyes: Eyes, good: Sequence[tuple[str, Sensed]]) -> Memory:
-    names = [name for name, _ in good]
-    views = [[depths_of(eyes, sensed)] for _, sensed in good]
-    return build(views, names, names, object_name="drawing", policy_sha256="", look=Look(None, 1.0, 1.0), views=Views())
+    images = [_Drawing(name, name, name, [depths_of(eyes, sensed)]) for name, sensed in good]
+    return build(images, object_name="drawing", policy_sha256="", look=Look(None, 1.0, 1.0), views=Views())
 
 
 def depths_of(eyes: Eyes, sensed: Sensed) -> list[Tensor]:
