@@ -69,7 +69,7 @@ def judged(policy: Policy, memory: Memory | None, test: Sequence[Sample]) -> lis
 def zero_shot(policy: Policy, samples: Sequence[Sample], folder: Path) -> dict[str, float]:
     """The policy's p_defect of every image of a category by id, made once."""
     file = folder / "zero-shot" / f"{samples[0].category}-{policy.policy_sha256[:12]}.json"
-    if not file.exists():
+    if not file.exists() or json.loads(file.read_text()).keys() != {sample.id for sample in samples}:
         found = judged(policy, None, samples)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps({s.id: one.p_defect for s, one in zip(samples, found, strict=True)}))

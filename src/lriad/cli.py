@@ -194,12 +194,16 @@ def pretrain(
     grpo_steps: Annotated[
         int | None, typer.Option(help="Updates of GRPO behind the supervised stages.", show_default="as shipped: none")
     ] = None,
+    products: Annotated[
+        int | None,
+        typer.Option(help="Products a category, to teach what a memory says.", show_default="as shipped: none"),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of images, batches and weights.")] = 0,
 ) -> None:
     """Make the embedded policy's weights from ImageNet eyes and procedural images: eyes, words, GRPO."""
     from lriad.training.pretraining import PretrainConfig, pretrain
 
-    given: dict[str, Any] = {"images": images, "grpo_steps": grpo_steps, "seed": seed}
+    given: dict[str, Any] = {"images": images, "grpo_steps": grpo_steps, "products": products, "seed": seed}
     config = PretrainConfig(**{name: value for name, value in given.items() if value is not None})
     typer.echo(pretrain(output, config))
 

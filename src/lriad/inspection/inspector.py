@@ -176,7 +176,7 @@ class Inspector:
             LriadError: They are not, or the policy cannot be loaded.
         """
         policy = self.policy
-        _ = self.views  # which must agree with the memory's
+        _ = self._shown  # whose views must agree with the memory's, and lie in the references
         if self.memory is not None:
             self.memory.check_adapter(policy)
         if hasattr(policy, "prompt_text"):
@@ -304,10 +304,15 @@ class Inspector:
         except LriadError as error:
             return error if isinstance(image, Image.Image) or show(image) in str(error) else _named(image, error)
 
+    @cached_property
+    def _shown(self) -> list[Image.Image]:
+        """The references, each cut to the region of interest."""
+        return [Views(self.views.roi).crops(image)[0] for image in self.references]
+
     def _encoded(self, image: Image.Image, object_name: str, context: Context) -> Any:
         if context == PLAIN:
             return self.policy.encode(image, object_name)
-        return self.policy.encode(image, object_name, context, self.references)
+        return self.policy.encode(image, object_name, context, self._shown)
 
     def _outcomes(self, parts: Sequence[_Part | LriadError], batch_size: int) -> list[Verdict | LriadError]:
         """One outcome a part, in batches of about one length; what could not be read stays the error it is."""

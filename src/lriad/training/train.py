@@ -12,7 +12,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
@@ -21,6 +21,9 @@ from lriad.data.split import split_by_group
 from lriad.errors import LriadError
 from lriad.training.recipe import Recipe, load_recipe, recipe_differences, save_recipe
 from lriad.training.sampling import drawn_samples
+
+if TYPE_CHECKING:
+    from lriad.memory import Memory
 
 
 def train(recipe: Recipe | str, overrides: Sequence[str] = ()) -> Path:
@@ -63,6 +66,7 @@ def _is_full_disk(error: Exception) -> bool:
 
 def _train(recipe: Recipe, run: Path) -> Path:
     samples, validation = training_samples(recipe)
+    memory = _memory(recipe)
 
     # Heavy imports behind all that can go wrong quickly.
     import torch
@@ -84,10 +88,12 @@ def _train(recipe: Recipe, run: Path) -> Path:
         _claim(recipe, run, started=bool(done))
     process.wait_for_everyone()
     saved = json.loads((done[-1] / callbacks.COMPLETE).read_text()) if done else None
-    if saved and saved["data"] != data_fingerprint(samples):
-        raise LriadError(f"{run}: the images or labels of {recipe.data} have changed since; give another output=FOLDER")
+    if saved and saved["data"] != data_fingerprint(samples, memory):
+        raise LriadError(
+            f"{run}: the images, labels or memory of {recipe.data} have changed since; give another output=FOLDER"
+        )
     if saved is None or saved["step"] < _updates(recipe, samples):
-        _fit(recipe, run, samples, validation, done[-1] if done else None, saved, process)
+        _fit(recipe, run, samples, validation, memory, done[-1] if done else None, saved, process)
     if process.is_main_process:
         _keep_adapter(callbacks.complete_checkpoints(checkpoints)[-1], recipe, run)
     process.wait_for_everyone()
@@ -131,6 +137,7 @@ def _fit(
     run: Path,
     samples: Sequence[Sample],
     validation: Sequence[Sample],
+    memory: Memory | None,
     resume: Path | None,
     saved: dict[str, Any] | None,
     process: Any,
@@ -157,11 +164,10 @@ def _fit(
         raise LriadError(f"{run}: was begun by an earlier version that weighted otherwise; give another output=FOLDER")
     before = vision_fingerprint(policy.base)
     evidence: dict[str, str] = {}
-    if recipe.memory is not None:
-        from lriad.memory import load_memory
+    if memory is not None:
         from lriad.memory.evidence import evidence_for
 
-        evidence = evidence_for(load_memory(recipe.memory), policy, [*samples, *validation])
+        evidence = evidence_for(memory, policy, [*samples, *validation])
     # Read by Transformers' callback; every run has its own folder, also where one process trains several.
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(run / "tensorboard")
     args = grpo_config(
@@ -174,7 +180,7 @@ def _fit(
     metrics = run / "metrics.jsonl"
     if process.is_main_process:
         callbacks.truncate_metrics(metrics, saved["step"] if saved else 0)
-    state = callbacks.CheckpointState(data_fingerprint(samples), policy.policy_sha256)
+    state = callbacks.CheckpointState(data_fingerprint(samples, memory), policy.policy_sha256)
     validate = callbacks.Validation(
         policy,
         validation,
@@ -241,9 +247,17 @@ def training_samples(recipe: Recipe) -> tuple[list[Sample], list[Sample]]:
     return samples, validation
 
 
-def data_fingerprint(samples: Sequence[Sample]) -> str:
-    """Hash of the ids and labels that a run is trained on, in their order."""
-    digest = hashlib.blake2b(digest_size=16)
+def _memory(recipe: Recipe) -> Memory | None:
+    if recipe.memory is None:
+        return None
+    from lriad.memory import load_memory
+
+    return load_memory(recipe.memory)
+
+
+def data_fingerprint(samples: Sequence[Sample], memory: Memory | None = None) -> str:
+    """Hash of the ids and labels that a run is trained on, in their order, and of the memory that its prompts read."""
+    digest = hashlib.blake2b((memory.sha256 if memory is not None else "").encode(), digest_size=16)
     for sample in samples:
         digest.update(f"{sample.id}\0{sample.label}\0".encode())
     return digest.hexdigest()

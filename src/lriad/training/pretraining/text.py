@@ -20,7 +20,7 @@ from lriad.data.synthetic.narration import KINDS, narrate, telling_phrases
 from lriad.policy import architecture
 from lriad.policy.answer import FAST_PREFIX
 from lriad.policy.eyes import GRID
-from lriad.prompt import ANSWERS, Context, build_completion, build_messages, build_prompt
+from lriad.prompt import ANSWERS, PLAIN, Context, build_completion, build_messages, build_prompt
 from lriad.training.pretraining.loop import Schedule, fit
 
 NAMES = """
@@ -73,12 +73,13 @@ class Lesson:
     Attributes:
         row: Its line of `samples.jsonl`.
         suspicion: Kind and place of what is to be called doubtful, true ones for a defect; None where all is clear.
-        evidence: What a memory of good samples says of it; '' where it was not compared.
+        evidence: What a memory of good samples says of it, '' where it was not compared; None where the words learn
+            the paper's prompt alone.
     """
 
     row: dict[str, Any]
     suspicion: tuple[str, str] | None = None
-    evidence: str = ""
+    evidence: str | None = None
 
     @property
     def kind(self) -> str | None:
@@ -158,6 +159,8 @@ def _name(row: dict[str, Any], rng: np.random.Generator) -> str:
 
 def _context(lesson: Lesson, rng: np.random.Generator) -> Context:
     """What the prompt says besides."""
+    if lesson.evidence is None:
+        return PLAIN
     evidence = lesson.evidence if rng.random() < _EVIDENCE_SHARE else ""
     return Context(evidence, str(rng.choice(NOTES)) if rng.random() < _NOTE_SHARE else "")
 
