@@ -22,7 +22,7 @@ from lriad.memory.build import BANK
 from lriad.memory.patches import nearest
 from lriad.policy import load_policy
 
-CHANNELS, PLACES = 432, 400
+CHANNELS, PLACES = 152, 1600
 """Of the embedded policy's eyes."""
 
 
@@ -34,7 +34,7 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def neighbours(rounds: int = 15) -> dict[str, float]:
-    """Milliseconds to find the nearest of 2,000 vectors for 400 places, by library; the median."""
+    """Milliseconds to find the nearest of 2,000 vectors for 1,600 places, by library; the median."""
     rng = np.random.default_rng(0)
     bank, places = (rng.normal(size=(count, CHANNELS)).astype(np.float32) for count in (BANK, PLACES))
     bank_t, places_t = torch.from_numpy(bank), torch.from_numpy(places)

@@ -48,9 +48,9 @@ def test_what_changes_in_a_corner_changes_the_map_there(policy, row, column):
     assert abs((across + 0.5) / width - (column + 12) / 168) < near / width
 
 
-def test_two_depths_in_float32_on_the_cpu(policy):
+def test_three_depths_in_float32_on_the_cpu(policy):
     maps = maps_of(policy, picture(8, 8))
-    assert len(maps) == 2
+    assert len(maps) == 3
     assert all(level.dim() == 3 and level.dtype == torch.float32 and level.device.type == "cpu" for level in maps)
 
 

@@ -215,8 +215,11 @@ class Inspector:
         Raises:
             LriadError: The image, the object's name or the policy cannot be used.
         """
+        part = self._prepared(image, object_name)
+        if isinstance(part, LriadError):
+            raise part
         self.loaded()
-        [outcome] = self._outcomes([self._prepared(image, object_name)], 1)
+        [outcome] = self._outcomes([part], 1)
         if isinstance(outcome, LriadError):
             raise outcome
         return outcome

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lriad.data.views import Views
 from lriad.memory.memory import GoodImage, Look, Memory
-from lriad.memory.patches import coreset, image_deviation, nearest, patches, spread
+from lriad.memory.patches import COMPARED, coreset, image_deviation, nearest, patches, spread
 
 BANK = 2_000
 """Places that a memory keeps; twice as many, or all of them, are no better."""
@@ -49,8 +49,7 @@ def build(
         object_name, policy_sha256, look, views: See `Memory`.
         seed: Of the draws.
     """
-    levels = range(len(images[0].depths[0]))
-    scales = tuple(spread([view[level] for image in images for view in image.depths]) for level in levels)
+    scales = tuple(spread([view[level] for image in images for view in image.depths]) for level in range(COMPARED))
     vectors = [_vectors(image, scales) for image in images]
     drawn, owner_K = _candidates(vectors, seed)
     kept = torch.from_numpy(coreset(drawn.float(), BANK, seed))

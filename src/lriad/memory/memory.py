@@ -88,12 +88,16 @@ class Look:
         return cls(greys.pop() if len(greys) == 1 else None, narrowest, widest)
 
     def check(self, other: Look) -> None:
-        """Raise LriadError where images that look so cannot be of the same camera."""
+        """Raise LriadError where images that look so cannot be of the same camera.
+
+        Where good images are of many shapes, any is right.
+        """
+        of_one_shape = self.widest <= self.narrowest * _SHAPE_TOLERANCE
         low, high = self.narrowest / _SHAPE_TOLERANCE, self.widest * _SHAPE_TOLERANCE
-        if other.narrowest < low or other.widest > high:
+        if of_one_shape and (other.narrowest < low or other.widest > high):
             raise LriadError(
                 f"this image is of another shape (width / height {other.narrowest:.2f}) than those in memory "
-                f"({self.narrowest:.2f} to {self.widest:.2f}): crop it alike"
+                f"({self.narrowest:.2f}): crop it alike"
             )
         if self.grey is not None and other.grey is not None and other.grey != self.grey:
             kinds = ("in colour", "grey") if self.grey else ("grey", "in colour")

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+COMPARED = 2
+"""Of the depths, the first ones, that are compared place by place; the deepest adds nothing there."""
 TOP_PLACES = 5
 """Places whose deviation is averaged to that of an image: one alone is noisier."""
 _PROJECTED = 64
@@ -35,23 +37,24 @@ def spread(maps: Sequence[Tensor]) -> float:
 def patches(depths: Sequence[Tensor], scales: Sequence[float]) -> Tensor:
     """The vectors of an image's places.
 
-    Each depth is brought to the first one's places and divided by its scale and the root of its channels, so that all
-    count alike, and each place is averaged with its neighbours.
+    Each of the compared depths is brought to the first one's places and divided by its scale and the root of its
+    channels, so that all count alike, and each place is averaged with its neighbours. Beyond the border these are 0:
+    places there, which the tower sees worst, count for less, without which they would be the most unusual ones.
 
     Args:
-        depths: Maps of shape (C_i, H_i, W_i).
-        scales: One a depth, see `spread`.
+        depths: Maps of shape (C_i, H_i, W_i), `COMPARED` or more.
+        scales: One a compared depth, see `spread`.
 
     Returns:
         Shape (H, W, C), float32, of the first depth's H and W.
     """
     size = depths[0].shape[-2:]
     levels = []
-    for level, scale in zip(depths, scales, strict=True):
+    for level, scale in zip(depths[: len(scales)], scales, strict=True):
         level_1CHW = level[None].float() / (scale * len(level) ** 0.5)
         if level.shape[-2:] != size:
             level_1CHW = F.interpolate(level_1CHW, size=size, mode="bilinear")
-        levels.append(F.avg_pool2d(level_1CHW, 3, 1, 1, count_include_pad=False)[0])
+        levels.append(F.avg_pool2d(level_1CHW, 3, 1, 1)[0])
     return torch.cat(levels).permute(1, 2, 0)
 
 

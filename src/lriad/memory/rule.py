@@ -52,8 +52,9 @@ def log_odds(p: float) -> float:
 
 
 def pooled(views: Sequence[Sequence[Tensor]]) -> NDArray[np.float32]:
-    """Mean and maximum of each channel of each depth over all views of an image, (F,)."""
-    depths = [torch.cat([level.flatten(1).float() for level in levels], 1) for levels in zip(*views, strict=True)]
+    """Mean and maximum of each channel of the two last depths over all views of an image, (F,)."""
+    deep = zip(*(view[-2:] for view in views), strict=True)
+    depths = [torch.cat([level.flatten(1).float() for level in levels], 1) for levels in deep]
     return np.concatenate([part.numpy() for level in depths for part in (level.mean(1), level.amax(1))])
 
 

@@ -1,4 +1,4 @@
-"""What a policy's vision tower makes of an image at two depths, found by hooks: any tower, no training."""
+"""What a policy's vision tower makes of an image at three depths, found by hooks, without training."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _PREFIX = 8
 class Depths:
     """The places where a tower is tapped.
 
-    Of a convolutional tower these are the last stages of its two coarsest resolutions, of a transformer the middle
-    block and the last one: PatchCore's middle levels (https://arxiv.org/abs/2106.08265), and one that knows what it
-    sees, which finds a missing part better.
+    Of a convolutional tower these are the last stages of its three coarsest resolutions (strides 8, 16 and 32), of a
+    transformer the blocks at a third and two thirds and the last one: PatchCore's two middle levels
+    (https://arxiv.org/abs/2106.08265), and one that knows what it sees.
 
     Args:
         model: A transformers vision-language model.
@@ -64,14 +64,14 @@ class Depths:
             self._local.kept = None
 
     def maps(self, kept: dict[int, Tensor], grid_thw: Tensor | None) -> list[Tensor]:
-        """The maps of one image at two depths.
+        """The maps of one image at three depths.
 
         Args:
             kept: What `watching` collected while the tower saw one image.
             grid_thw: Its patches along time, height and width, (1, 3), for the Qwen-VL kind; else None.
 
         Returns:
-            Two maps of shape (C, H, W) in float32, the finer or earlier one first.
+            Three maps of shape (C, H, W) in float32, the earliest one first.
         """
         outputs = [kept[index] for index in sorted(kept)]
         if not outputs or (outputs[0].dim() > 2 and len(outputs[0]) != 1):
@@ -80,8 +80,8 @@ class Depths:
             )
         if outputs[-1].dim() == 4:
             by_size = {output.shape[-2:]: output[0].float() for output in outputs}
-            return list(by_size.values())[-2:]
-        chosen = [outputs[len(outputs) // 2 - 1], outputs[-1]]
+            return list(by_size.values())[-3:]
+        chosen = [outputs[len(outputs) * part // 3 - 1] for part in (1, 2, 3)]
         return [self._map(tokens.flatten(0, -2).float(), grid_thw) for tokens in chosen]
 
     def _map(self, tokens_TC: Tensor, grid_thw: Tensor | None) -> Tensor:

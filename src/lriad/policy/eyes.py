@@ -26,8 +26,6 @@ _CHANNELS = (24, 40, 112, 320)
 """Of the backbone at strides 4, 8, 16 and 32."""
 _POOLED = (3 * _CHANNELS[0], 3 * _CHANNELS[1], _CHANNELS[2])
 FINE_CHANNELS, COARSE_CHANNELS = sum(_POOLED), _CHANNELS[3]
-STRIDE_16 = _CHANNELS[2]
-"""The last of the fine channels are these, as the backbone gives them."""
 _FIELDS = 3
 """Fields a side of a picture, as `lriad.data.place` names them."""
 _SOFTNESS = (40.0, 15.0, 5.0)

@@ -158,7 +158,7 @@ class Policy:
 
     @torch.inference_mode()
     def see(self, prompts: Sequence[Batch]) -> list[list[torch.Tensor]]:
-        """What the vision tower makes of the prompts' images at two depths; see `Depths`.
+        """What the vision tower makes of the prompts' images at three depths; see `Depths`.
 
         Within `vision.holding()` the passes that follow do not look at the same images again.
 
@@ -166,7 +166,7 @@ class Policy:
             prompts: N prompts from `encode`, of one image each.
 
         Returns:
-            For each two maps of shape (C, H, W), float32, on the CPU.
+            For each three maps of shape (C, H, W), float32, on the CPU.
 
         Raises:
             LriadError: The policy's tower is not of a kind that can be tapped.

@@ -114,7 +114,7 @@ def measure_channels(eyes: Eyes, image_processor: Any, rows: Sequence[dict[str, 
     features: tuple[list[torch.Tensor], ...] = ([], [])
     with torch.inference_mode():
         for row in rows:
-            for kept, maps in zip(features, eyes.features(_pixels(image_processor, row)), strict=True):
+            for kept, maps in zip(features, eyes.features(pixels_of(image_processor, row)), strict=True):
                 kept.append(maps.transpose(0, 1).flatten(1))
     for name, kept in zip(("fine", "coarse"), features, strict=True):
         values = torch.cat(kept, 1)
@@ -152,11 +152,12 @@ def sense(
 def _sense_one(eyes: Eyes, image_processor: Any, row: dict[str, Any]) -> Sensed:
     torch.set_num_threads(1)
     with torch.inference_mode():
-        cells, alike = eyes.sense(_pixels(image_processor, row))
+        cells, alike = eyes.sense(pixels_of(image_processor, row))
     return cells[0].half().numpy(), alike[0].half().numpy()
 
 
-def _pixels(image_processor: Any, row: dict[str, Any]) -> torch.Tensor:
+def pixels_of(image_processor: Any, row: dict[str, Any]) -> torch.Tensor:
+    """A drawing as the tower takes it."""
     from lriad.data.image import open_image
 
     return image_processor(open_image(row["image"]), return_tensors="pt")["pixel_values"]

@@ -20,10 +20,10 @@ from torch import Tensor
 
 from lriad.data.views import Views
 from lriad.memory.build import build
-from lriad.memory.memory import Look, Memory
-from lriad.policy.eyes import FINE_CHANNELS, GRID, STRIDE_16, Eyes
+from lriad.memory.memory import Look
+from lriad.policy.eyes import Eyes
 from lriad.prompt import evidence_line
-from lriad.training.pretraining.drawings import Sensed
+from lriad.training.pretraining.drawings import pixels_of
 
 _MANY, _FEW = (5, 10, 30), (5, 10, 15)
 """Good samples in the memories of a category, and of a product."""
@@ -57,14 +57,14 @@ class _Drawing:
 
 
 def gather_evidence(
-    eyes: Eyes, rows: Sequence[dict[str, Any]], sensed: Sequence[Sensed], folder: Path, seed: int, progress: bool
+    eyes: Eyes, image_processor: Any, rows: Sequence[dict[str, Any]], folder: Path, seed: int, progress: bool
 ) -> list[Evidence | None]:
     """What memories say of each drawing; None for those that are not compared. Cached, a file a product.
 
     Args:
-        eyes: The tower, for the spread of its channels.
+        eyes: The tower.
+        image_processor: Before it.
         rows: Lines of `samples.jsonl`, those of a product or of a category one behind the other.
-        sensed: Of each.
         folder: Gets the files; what is there is not done again.
         seed: Of the choice of good samples.
         progress: Show a progress bar.
@@ -79,7 +79,7 @@ def gather_evidence(
             file = folder / f"{category}.{'all' if line is None else line}.json"
             if not file.exists():
                 own = [rows[i] for i in chosen]
-                made = _compare(eyes, own, [sensed[i] for i in chosen], seed)
+                made = _compare(eyes, image_processor, own, seed)
                 partial = file.with_suffix(".part")
                 partial.write_text(json.dumps([each and vars(each) for each in made]), encoding="utf-8")
                 partial.replace(file)
@@ -88,40 +88,43 @@ def gather_evidence(
     return found
 
 
-def _compare(eyes: Eyes, rows: Sequence[dict[str, Any]], sensed: Sequence[Sensed], seed: int) -> list[Evidence | None]:
+def _compare(eyes: Eyes, image_processor: Any, rows: Sequence[dict[str, Any]], seed: int) -> list[Evidence | None]:
     is_line = rows[0]["line"] is not None
     rng = np.random.default_rng([seed, rows[0]["part_seed"]])
     good = rng.permutation([i for i, row in enumerate(rows) if row["label"] == "normal"])
     sizes, every = (_FEW, 1) if is_line else (_MANY, _EVERY)
-    memories = [_memory(eyes, [(rows[i]["id"], sensed[i]) for i in good[:size]]) for size in sizes]
     cores = torch.get_num_threads()
+
+    def seen(index: int) -> _Drawing:
+        torch.set_num_threads(1)
+        name = rows[index]["id"]
+        with torch.inference_mode():
+            return _Drawing(name, name, name, [_depths(eyes, image_processor, rows[index])])
+
+    with ThreadPoolExecutor(cores) as pool:
+        known = list(pool.map(seen, good[: sizes[-1]]))
+    look = Look(None, 1.0, 1.0)
+    memories = [
+        build(known[:size], object_name="drawing", policy_sha256="", look=look, views=Views()) for size in sizes
+    ]
 
     def one(index: int) -> Evidence | None:
         if index % every:
             return None
-        torch.set_num_threads(1)
+        drawing = seen(index)
         memory = memories[index // every % len(memories)]
-        group = memory.group_of(rows[index]["id"])
-        found = memory.judge(memory.distances(depths_of(eyes, sensed[index]), group), group)
+        group = memory.group_of(drawing.pixels)
+        with torch.inference_mode():
+            found = memory.judge(memory.distances(drawing.depths[0], group), group)
         return Evidence(found.samples, found.place, round(found.z, 2), found.as_high)
 
-    with ThreadPoolExecutor(cores) as pool, torch.inference_mode():
+    with ThreadPoolExecutor(cores) as pool:
         made = list(pool.map(one, range(len(rows))))
     torch.set_num_threads(cores)
     return made
 
 
-def _memory(eyes: Eyes, good: Sequence[tuple[str, Sensed]]) -> Memory:
-    images = [_Drawing(name, name, name, [depths_of(eyes, sensed)]) for name, sensed in good]
-    return build(images, object_name="drawing", policy_sha256="", look=Look(None, 1.0, 1.0), views=Views())
-
-
-def depths_of(eyes: Eyes, sensed: Sensed) -> list[Tensor]:
-    """The maps of strides 16 and 32 that `Policy.see` would give, from what was cached of a drawing."""
-    cells_TC = torch.from_numpy(np.array(sensed[0], np.float32))
-    fine_TC, coarse_TC = cells_TC.split([4 * FINE_CHANNELS, cells_TC.shape[1] - 4 * FINE_CHANNELS], 1)
-    # As `Eyes.sense` folded them: four places in one token.
-    fine = torch.nn.functional.pixel_shuffle(fine_TC.T.unflatten(1, (GRID, GRID))[None], 2)[0]
-    fine = fine * eyes.fine_scale[:, None, None] + eyes.fine_mean[:, None, None]
-    coarse = coarse_TC.T.unflatten(1, (GRID, GRID)) * eyes.coarse_scale[:, None, None]
-    return [fine[-STRIDE_16:], coarse + eyes.coarse_mean[:, None, None]]
+def _depths(eyes: Eyes, image_processor: Any, row: dict[str, Any]) -> list[Tensor]:
+    """The maps that `Policy.see` would give of a drawing, but for the deepest, which is not compared."""
+    maps = eyes.backbone(pixels_of(image_processor, row))
+    return [maps[1][0], maps[2][0]]

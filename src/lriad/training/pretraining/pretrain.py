@@ -189,7 +189,7 @@ def perceive(output: Path, config: PretrainConfig, progress: bool) -> Impression
     handed_on, here, kind, somewhere = see(eyes, drawings, np.arange(len(rows)))
     evidence: list[Evidence | None] = [None] * len(rows)
     if config.products:
-        evidence = gather_evidence(eyes, rows, sensed, output / "remembered", config.seed, progress)
+        evidence = gather_evidence(eyes, image_processor, rows, output / "remembered", config.seed, progress)
     unseen, products = drawings.of(tasks[1]), drawings.of([*tasks[0], *tasks[1]], lines=True)
     return Impressions(eyes, rows, (seen, unseen, validation, products), evidence, handed_on, (here, kind, somewhere))
 
