@@ -31,6 +31,9 @@ _MIN_SPREAD = 0.02
 """Of the good samples' deviations, as a share of their mean: a few that agree by chance must not make all else odd."""
 _ALARM_RATE = 0.05
 _SHAPE_TOLERANCE = 1.1
+_POLICY_WEIGHT = 0.5
+"""Of 0, 0.25, 0.35, 0.5, 0.7 and 1 the best for drawn products and categories, toy alien and tile together: AUROC 92.8,
+95.2, 95.6, 95.8, 95.6 and 95.4 (11 sets, two draws)."""
 _MIN_ODDS_SPREAD = 0.5
 """Of the good samples' log-odds, for the same reason."""
 
@@ -271,8 +274,9 @@ class Memory:
     def rank(self, p_defect: float | None, z: float, mode: str, group: str | None = None) -> Rank:
         """How unusual an image is among good ones, by what the policy and the memory say together.
 
-        Each is taken in standard deviations of the good images' own, and the two are added: a policy that calls good
-        samples of this product defective counts for little, and so does a memory of samples that are all unlike.
+        Each is taken in standard deviations of the good images' own, and the two are added, the policy's for half: a
+        policy that calls good samples of this product defective counts for little, and so does a memory of samples that
+        are all unlike.
 
         Args:
             p_defect: Of the policy, having read the evidence; None where what it says is not to count.
@@ -285,11 +289,16 @@ class Memory:
         mean, spread = centre_and_spread(usual_N, _MIN_SPREAD * float(usual_N.mean()))
         asked = [image for image in others if mode in image.p]
         if p_defect is None or len(asked) < 2:
-            return _ranked(z, (usual_N - mean) / spread)
+            return _ranked(z, np.append((usual_N - mean) / spread, z))
         odds_N = np.array([log_odds(image.p[mode]) for image in asked])
         odds_mean, odds_spread = centre_and_spread(odds_N, _MIN_ODDS_SPREAD)
-        z_N = (np.array([image.deviation for image in asked]) - mean) / spread
-        return _ranked(z + (log_odds(p_defect) - odds_mean) / odds_spread, z_N + (odds_N - odds_mean) / odds_spread)
+        own = log_odds(p_defect)
+        # For the rank, the image itself is among those that the scales are taken from: only so are all of them alike in
+        # how their sums are made, and the rank of a good one is any with the same probability.
+        deviation_M = np.array([*(image.deviation for image in asked), mean + z * spread])
+        sum_M = _standard(deviation_M, _MIN_SPREAD * float(deviation_M.mean()))
+        sum_M += _POLICY_WEIGHT * _standard(np.append(odds_N, own), _MIN_ODDS_SPREAD)
+        return _ranked(z + _POLICY_WEIGHT * (own - odds_mean) / odds_spread, sum_M)
 
     def save(self, file: str | Path) -> None:
         """Write it as safetensors, whole or not at all.
@@ -343,9 +352,15 @@ class Rank:
     lowest: float
 
 
-def _ranked(score: float, score_N: NDArray[np.floating]) -> Rank:
-    lowest = 1 / (1 + len(score_N))
-    return Rank(float(score), float((1 + (score_N >= score).sum()) * lowest), lowest)
+def _ranked(score: float, sum_M: NDArray[np.floating]) -> Rank:
+    """The rank of the last of some numbers among all of them."""
+    lowest = 1 / len(sum_M)
+    return Rank(float(score), float((sum_M >= sum_M[-1]).sum() * lowest), lowest)
+
+
+def _standard(values_N: NDArray[np.floating], smallest: float) -> NDArray[np.floating]:
+    mean, spread = centre_and_spread(values_N, smallest)
+    return (values_N - mean) / spread
 
 
 def centre_and_spread(values_N: NDArray[np.floating], smallest: float) -> tuple[float, float]:

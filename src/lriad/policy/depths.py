@@ -81,7 +81,7 @@ class Depths:
         if outputs[-1].dim() == 4:
             by_size = {output.shape[-2:]: output[0].float() for output in outputs}
             return list(by_size.values())[-3:]
-        chosen = [outputs[len(outputs) * part // 3 - 1] for part in (1, 2, 3)]
+        chosen = [outputs[max(0, len(outputs) * part // 3 - 1)] for part in (1, 2, 3)]
         return [self._map(tokens.flatten(0, -2).float(), grid_thw) for tokens in chosen]
 
     def _map(self, tokens_TC: Tensor, grid_thw: Tensor | None) -> Tensor:
