@@ -33,6 +33,7 @@ results: setup ## Measure everything in docs/results (a day; goes on where it wa
 	$(BIN)/python experiments/ceiling.py
 	$(BIN)/python experiments/evidence.py --jobs 2
 	@[ -z "$$LRIAD_REAL_DATA" ] || $(BIN)/python experiments/practitioner.py --draws 3
+	@[ -z "$$LRIAD_REAL_DATA" ] || $(BIN)/python experiments/memory.py
 
 lint: setup ## Check style, format and types
 	$(BIN)/ruff check .

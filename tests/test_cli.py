@@ -386,6 +386,7 @@ def test_remembered_parts_are_compared_with_in_inspection_and_evaluation(
     assert code == 0
     assert "As the memory of good parts decides" in out
     assert "Setting: 6 good" in out
+    assert "6 images of the data set are in the memory" in out
 
 
 def test_a_memory_that_cannot_be_made_leaves_what_is_there(lriad: Run, parts: Path, tmp_path: Path) -> None:
