@@ -176,7 +176,7 @@ class Inspector:
             LriadError: They are not, or the policy cannot be loaded.
         """
         policy = self.policy
-        _ = self._shown  # whose views must agree with the memory's, and lie in the references
+        _ = self.views, self._shown  # views must agree with the memory's, and lie in the references
         if self.memory is not None:
             self.memory.check_adapter(policy)
         if hasattr(policy, "prompt_text"):
