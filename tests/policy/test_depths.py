@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from tiny_models import FAMILIES, save_tiny_model
 
-from lriad import Inspector
+from lriad import Inspector, LriadError
 from lriad.policy import load_policy
 
 
@@ -77,11 +77,13 @@ def test_what_was_seen_is_not_computed_again_and_is_let_go(policy):
     assert not policy.vision._seen
 
 
-def test_references_are_shown_before_the_image(policy, tmp_path):
-    if not policy.reads_several_images:
-        pytest.skip("reads one image")
+def test_references_are_shown_before_the_image_to_a_policy_that_reads_several(policy, tmp_path):
     picture().save(tmp_path / "good.png")
     one = Inspector(policy, mode="fast", references=[tmp_path / "good.png"], note="scratches are fine")
+    if not policy.reads_several_images:
+        with pytest.raises(LriadError, match="lriad remember"):
+            one.inspect(picture(8, 8), "plate")
+        return
     shown = one.inspect(picture(8, 8), "plate")
     assert shown.setting.startswith("1 reference ")
     assert shown.note == "scratches are fine"

@@ -158,7 +158,7 @@ class Inspector:
         """The version of the prompts that are asked."""
         return replace(self.context, evidence="given" if self._given_memory is not None else "").version
 
-    @property
+    @cached_property
     def setting(self) -> str:
         """What the policy is given besides the image: see `Verdict.setting`."""
         given = "zero-shot"
