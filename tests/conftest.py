@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -39,3 +44,15 @@ def tiny_policy_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_models import save_tiny_model
 
     return save_tiny_model("qwen2_vl", tmp_path_factory.mktemp("tiny-policy") / "model")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """A headless Chromium; the test is skipped where there is none."""
+    from browser import NAMES, find_chromium, running_browser
+
+    executable = find_chromium()
+    if executable is None:
+        pytest.skip(f"no browser: none of {', '.join(NAMES)} is on PATH, LRIAD_CHROMIUM names none")
+    with running_browser(executable) as browser:
+        yield browser

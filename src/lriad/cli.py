@@ -92,6 +92,10 @@ TilesOption = Annotated[
     int | None,
     typer.Option("--tiles", help="Look at large images in so many tiles along the longer side.", show_default="1"),
 ]
+CalibrationOption = Annotated[
+    Path | None,
+    typer.Option("--calibration", help="Thresholds that keep a promise, as lriad calibrate has made them."),
+]
 OverridesArgument = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings in place of the recipe's.")
 ]
@@ -244,9 +248,14 @@ def inspect(
     note: NoteOption = None,
     roi: RoiOption = None,
     tiles: TilesOption = None,
-    maps: Annotated[
+    calibration: CalibrationOption = None,
+    explain: Annotated[
         Path | None,
-        typer.Option("--maps", help="With --memory: a folder for pictures of where each image deviates."),
+        typer.Option(
+            "--explain",
+            metavar="FOLDER",
+            help="A folder for pictures of where each image looks defective, with verdict and reason.",
+        ),
     ] = None,
     output: Annotated[
         Path | None,
@@ -273,7 +282,8 @@ def inspect(
     samples = photographs(paths, object_name)
     settings: dict[str, Any] = {
         **_context(memory, reference, note, roi, tiles),
-        "maps": maps,
+        "overlays": explain,
+        "calibration": calibration,
         "policy": policy,
         "processes": processes,
         "mode": mode,
@@ -480,6 +490,11 @@ def evaluate(
     note: NoteOption = None,
     roi: RoiOption = None,
     tiles: TilesOption = None,
+    calibration: CalibrationOption = None,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Keep heat-maps: shown in the report, and compared with masks."),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", help="The run folder.", show_default="named after policy and data, in runs/"),
@@ -515,7 +530,8 @@ def evaluate(
         rows = read_predictions(predictions, samples, allow_missing=allow_missing)
         evaluation = evaluate_predictions(rows)
         if output is not None:
-            save_report(evaluation, output)
+            # Without a data set, nobody but the file of predictions vouches for the pictures it names.
+            save_report(evaluation, rows if samples is not None else [{**row, "image": None} for row in rows], output)
     else:
         from lriad.inspection import evaluate_policy
 
@@ -537,6 +553,8 @@ def evaluate(
             "note": note,
             "roi": roi,
             "tiles": tiles,
+            "calibration": calibration and str(calibration),
+            "explain": explain,
         }
         setting = [memory.stem] if memory else ["references"] if reference else []
         output = output or Path("runs") / _run_name(policy, data, split, mode, *setting)
@@ -553,14 +571,138 @@ def evaluate(
             device=device,
             retry_errors=retry_errors,
             progress=True,
+            calibration=calibration,
+            explain=explain,
             **_context(memory, reference, note, roi, tiles),
         )
     _print_evaluation(evaluation)
     if output is not None:
-        typer.echo(f"report: {output}", err=True)
+        typer.echo(f"report: {output / 'report.html'}", err=True)
     for row in evaluation.errors:
         typer.echo(f"not inspected: {_plain(row['error'])}", err=True)
     raise typer.Exit(3 if evaluation.errors else 0)
+
+
+@app.command()
+def calibrate(
+    output: Annotated[Path, typer.Option("--output", help="The file of the calibration.")],
+    data: Annotated[str | None, typer.Option("--data", help="The labelled images, such as folder:PATH.")] = None,
+    policy: Annotated[str | None, typer.Option("--policy", help=_POLICY)] = None,
+    predictions: Annotated[
+        Path | None, typer.Option("--predictions", help="Calibrate on this .jsonl or .csv of any system instead.")
+    ] = None,
+    max_miss_rate: Annotated[
+        float | None, typer.Option("--max-miss-rate", help="Of all defective parts at most this share is passed.")
+    ] = None,
+    max_false_alarm_rate: Annotated[
+        float | None,
+        typer.Option("--max-false-alarm-rate", help="Of all good parts at most this share is called defective."),
+    ] = None,
+    confidence: Annotated[float, typer.Option("--confidence", help="That all promises are kept.")] = 0.95,
+    guarantee: Annotated[
+        Literal["probability", "mean"],
+        typer.Option("--guarantee", help="probability: with that confidence; mean: in the mean over calibrations."),
+    ] = "probability",
+    cost_escape: Annotated[float | None, typer.Option("--cost-escape", help="Of a missed defect.")] = None,
+    cost_overkill: Annotated[float | None, typer.Option("--cost-overkill", help="Of a false alarm.")] = None,
+    defect_rate: Annotated[
+        float | None,
+        typer.Option("--defect-rate", help="Share of defects on the line.", show_default="that of the labelled parts"),
+    ] = None,
+    recalibrate: Annotated[
+        Literal["temperature", "isotonic"] | None,
+        typer.Option("--recalibrate", help="Learn a probability, too.", show_default="none"),
+    ] = None,
+    split: SplitOption = "all",
+    categories: CategoriesOption = None,
+    mode: ModeOption = "reason",
+    memory: MemoryOption = None,
+    reference: ReferenceOption = None,
+    note: NoteOption = None,
+    roi: RoiOption = None,
+    tiles: TilesOption = None,
+    batch_size: BatchOption = None,
+    processes: ProcessesOption = 1,
+    max_new_tokens: TokensOption = 512,
+    device: DeviceOption = None,
+    retry_errors: RetryOption = False,
+) -> None:
+    """Set thresholds that keep a promise, from labelled images: lriad inspect --calibration FILE.
+
+    With --policy the images are inspected into a file beside the output; the same command goes on where it was stopped.
+    """
+    if (policy is None) == (predictions is None):
+        raise LriadError("give either --policy and --data, or --predictions FILE")
+    if predictions is None and data is None:
+        raise LriadError("give the labelled images to calibrate on: --data SPEC, such as folder:PATH")
+    from lriad.calibration import calibrate as fit
+    from lriad.data import load_dataset
+
+    samples = None if data is None else load_dataset(data, split=split, categories=_names(categories))
+    remembered = 0
+    if predictions is not None:
+        from lriad.evaluation import read_predictions
+
+        rows = read_predictions(predictions, samples)
+    else:
+        from lriad.inspection.evaluate import predict
+
+        assert samples is not None
+        rows, remembered = predict(
+            samples,
+            output.with_suffix(".predictions.jsonl"),
+            policy=policy,
+            mode=mode,
+            batch_size=batch_size,
+            processes=processes,
+            max_new_tokens=max_new_tokens,
+            device=device,
+            retry_errors=retry_errors,
+            progress=True,
+            **_context(memory, reference, note, roi, tiles),
+        )
+    found = fit(
+        rows,
+        max_miss_rate=max_miss_rate,
+        max_false_alarm_rate=max_false_alarm_rate,
+        confidence=confidence,
+        guarantee=guarantee,
+        cost_escape=cost_escape,
+        cost_overkill=cost_overkill,
+        defect_rate=defect_rate,
+        recalibrate=recalibrate,
+    )
+    found.save(output)
+    typer.echo(found.summary())
+    if remembered:
+        typer.echo(f"note: {remembered} images are in the memory, or its rule's: they are left out")
+    typer.echo(f"{output}: {found.sha256[:12]}", err=True)
+
+
+@app.command()
+def drift(
+    predictions: Annotated[Path, typer.Argument(help="A .jsonl or .csv file of lriad inspect, in its order.")],
+    calibration: Annotated[Path, typer.Option("--calibration", help="As lriad calibrate has made it.")],
+    batch: Annotated[
+        int | None, typer.Option("--batch", help="Images that are compared together.", show_default="all")
+    ] = None,
+) -> None:
+    """Compare a line's images with the good ones of a calibration.
+
+    Exit code: 1 where a batch has drifted.
+    """
+    from lriad.calibration import load_calibration
+    from lriad.calibration.drift import LEVEL, drift
+    from lriad.evaluation import read_predictions
+
+    batches = drift(load_calibration(calibration), read_predictions(predictions), batch)
+    for one in batches:
+        typer.echo(f"{_plain(one.first)} to {_plain(one.last)}: {one}")
+    drifted, compared = sum(one.drifted for one in batches), sum(one.statistic is not None for one in batches)
+    typer.echo(
+        f"drifted: {drifted} of {compared} batches; {LEVEL * compared:.2g} are to be expected by chance", err=True
+    )
+    raise typer.Exit(1 if drifted else 0)
 
 
 @app.command()

@@ -74,8 +74,8 @@ class Verdict:
         label: What the text said (the paper's metrics count this): `defect`, `normal` or `unparsable`.
         p_defect: The policy's probability of `defect` against `normal` where the answer stands, in [0, 1];
             None where a server gave no log-probabilities.
-        decision: `defect`, `normal` or `review`: by the threshold in use, else by the memory of good parts, else the
-            label; unparsable is `review`.
+        decision: `defect`, `normal` or `review`: by the calibration or the threshold in use, else by the memory of good
+            parts, else the label; unparsable is `review`.
         reasoning: The text of the think block.
         text: The whole completion.
         follows_format: Whether the completion passes the strict format check.
@@ -99,8 +99,12 @@ class Verdict:
         unusual_place: Where it deviates most, in words; None without a memory.
         view: Left, top, right and bottom, in pixels, of the part of the image that the text speaks of; None where that
             is all of it.
-        heatmap: Deviation of each place, (H, W), on the scale of `deviation`, NaN where nothing was looked at; None
-            without a memory. Not part of `to_dict`.
+        calibration: SHA-256 of the calibration that decided, None without one.
+        probability: P(defect) by the calibration's scale, where it brings one: at the share of defects that its images
+            had.
+        boxes: Left, top, right and bottom, in pixels, of what stands out in the heat-map; None without one.
+        heatmap: On request, (H, W), NaN where nothing was looked at: with a memory the deviation of each place on the
+            scale of `deviation`, else how much of the policy's answer comes from it, in [0, 1]. Not part of `to_dict`.
     """
 
     label: VerdictLabel
@@ -126,6 +130,9 @@ class Verdict:
     deviation: float | None = None
     unusual_place: str | None = None
     view: tuple[int, int, int, int] | None = None
+    calibration: str | None = None
+    probability: float | None = None
+    boxes: tuple[tuple[int, int, int, int], ...] | None = None
     heatmap: Any = dataclasses.field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from lriad.explain import overlay, save_overlay
+from lriad.explain import SCALE_MEMORY, SCALE_POLICY, map_file, overlay, save_map, save_overlay, scale_of
+from lriad.verdict import Verdict
 
 
 def test_only_what_deviates_is_coloured():
@@ -21,10 +22,47 @@ def test_only_what_deviates_is_coloured():
     assert colourful[:, 100:].min() > 20
 
 
+def verdict(**fields) -> Verdict:
+    plain = {"label": "defect", "p_defect": 0.9, "decision": "defect", "reasoning": "", "text": "", "mode": "fast"}
+    plain |= {"follows_format": True, "answer_forced": False, "seconds": 0.0, "prompt_version": "1"}
+    return Verdict(**plain | {"image_sha256": "f" * 64, "policy_sha256": "0" * 64, "adapter_sha256": None} | fields)
+
+
 def test_a_files_name_is_harmless(tmp_path):
     source = tmp_path / "a b..;rm -rf.png"
-    Image.new("RGB", (10, 10)).save(source)
-    file = save_overlay(source, "f" * 64, np.full((2, 2), np.nan, np.float32), "normal", tmp_path / "maps")
+    Image.new("RGB", (100, 80)).save(source)
+    given = verdict(heatmap=np.full((2, 2), np.nan, np.float32))
+    file = save_overlay(source, given, tmp_path / "maps")
     assert file.parent == tmp_path / "maps"
     assert file.name == "a-b-rm--rf-ffffffffffff.png"
-    assert Image.open(file).size == (28, 34)
+    width, height = Image.open(file).size
+    assert width == 208
+    assert height > 80  # the verdict stands below
+
+
+def test_boxes_are_drawn_where_they_are_also_when_the_picture_shrinks():
+    image = Image.new("RGB", (2048, 1024), (90, 90, 90))
+    drawn = np.asarray(overlay(image, np.zeros((4, 8), np.float32), [(1024, 512, 1536, 768)])).astype(int)
+    marked_half = drawn[:, 1032:]
+    coloured = np.argwhere(marked_half.max(2) - marked_half.min(2) > 50)
+    assert coloured.min(0).tolist() == [256, 512]
+    assert coloured.max(0).tolist() == [383, 767]
+
+
+def test_a_long_reason_is_cut_and_control_characters_do_no_harm(tmp_path):
+    source = tmp_path / "a.png"
+    Image.new("RGB", (200, 50)).save(source)
+    given = verdict(heatmap=np.zeros((2, 2), np.float32), reasoning="\x1b[31mscratch \N{SNOWMAN} " * 500)
+    assert Image.open(save_overlay(source, given, tmp_path)).size[1] < 200
+
+
+def test_a_map_is_kept_as_small_numbers(tmp_path):
+    heat = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
+    file = save_map(verdict(heatmap=heat), tmp_path / "maps")
+    assert file == map_file("f" * 64, tmp_path / "maps")
+    assert np.allclose(np.load(file), heat, atol=1e-3)
+
+
+def test_a_memorys_map_and_a_policys_have_scales_of_their_own():
+    assert scale_of(verdict()) == SCALE_POLICY
+    assert scale_of(verdict(memory="m")) == SCALE_MEMORY

@@ -119,7 +119,7 @@ def test_an_images_deviation_is_that_of_its_few_farthest_places_and_knows_nothin
 @settings(max_examples=50, deadline=None)
 @given(st.integers(2, 40), st.integers(0, 10_000))
 def test_a_false_alarm_rate_is_kept_on_average(count, seed):
-    # Exchangeable good images: the rate falls to a or below in at most a share a of the draws, whatever their scale.
+    # Exchangeable good images: the rate falls to k / (n + 1) or below in that share of the draws, whatever their scale.
     rng = np.random.default_rng(seed)
     others = rng.lognormal(size=(400, count + 1))
     odds = rng.normal(size=others.shape) + rng.normal(size=(len(others), 1))
@@ -130,9 +130,32 @@ def test_a_false_alarm_rate_is_kept_on_average(count, seed):
         z = memory.judge(np.full((3, 3), deviations[-1], np.float32)).z
         rates.append(memory.rank(own[-1], z, "fast").alarm_rate)
     assert min(rates) >= 1 / (count + 1) - 1e-9
-    for level in (0.1, 0.25, 0.5):
-        allowed = level + 4 * (level * (1 - level) / len(rates)) ** 0.5
-        assert np.mean(np.array(rates) <= level) <= allowed
+    for rank in {1, 2, 1 + count // 4, count}:
+        level = rank / (count + 1)
+        luck = 4 * (level * (1 - level) / len(rates)) ** 0.5
+        assert np.mean(np.array(rates) <= level + 1e-9) == pytest.approx(level, abs=luck + 1e-9)
+
+
+@pytest.mark.parametrize("draw", ["normal", "lognormal", "exponential", "uniform", "standard_t"])
+@pytest.mark.parametrize("count", [20, 30, 50])
+def test_between_two_ranks_the_rate_is_interpolated_and_kept_too(count, draw):
+    from lriad.memory.memory import _ranked
+
+    rng = np.random.default_rng(count)
+    shape = (4000, count + 1)
+    numbers = rng.standard_t(3, shape) if draw == "standard_t" else getattr(rng, draw)(size=shape)
+    rates = np.array([_ranked(0.0, row).alarm_rate for row in numbers])
+    kept, luck = float(np.mean(rates <= 0.05)), 3 * (0.05 * 0.95 / len(rates)) ** 0.5
+    whole = np.floor(0.05 * (count + 1)) / (count + 1)  # what ranks alone would use of it
+    assert whole - luck <= kept <= 0.05 + luck
+
+
+def test_the_rate_between_two_good_samples_is_between_theirs():
+    from lriad.memory.memory import _ranked
+
+    good = [1.0, 2.0, 4.0]
+    rates = {own: _ranked(0.0, np.array([*good, own])).alarm_rate for own in (5.0, 4.0, 3.0, 2.0, 1.0, 0.5)}
+    assert rates == pytest.approx({5.0: 0.25, 4.0: 0.25, 3.0: 0.375, 2.0: 0.5, 1.0: 0.75, 0.5: 1.0})
 
 
 def test_a_few_good_samples_that_agree_by_chance_do_not_make_everything_odd():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from lriad.evaluation.predictions import check_row
 
 if TYPE_CHECKING:
     from rich.console import Group
+
+    from lriad.evaluation.localisation import Located
 
 LEVEL = 0.95
 _CODES = {"normal": NORMAL, "defect": DEFECT, "unparsable": UNPARSABLE, "review": UNPARSABLE}
@@ -53,11 +56,13 @@ class Evaluation:
         by_label: Metrics of what the answers say, and of the scores.
         always_normal: The constant predictor on the same images; its scores are all equal.
         always_defect: The other one.
-        at_threshold: Metrics of `decision`, where every row has a threshold; review stands in place of
-            unparsable.
-        thresholds: The different thresholds, ascending; none where a memory of good parts decides.
+        at_threshold: Metrics of `decision`, where every row has a threshold, a calibration or a memory; review stands
+            in place of unparsable.
+        thresholds: The different thresholds, ascending; none where a memory of good parts decides, or a calibration on
+            its score.
         faithfulness: Whether the reasoning of the defects that were found is true; None where they have none, or
             neither masks nor known kinds to compare it with.
+        localisation: Whether the heat-maps show where the defects are, by category; None without heat-maps or masks.
         origin: (dataset, category) behind each category's name.
         errors: Rows of images that could not be inspected; they are in no metric.
         n_unknown: Number of images whose truth is unknown; they are in no metric.
@@ -74,6 +79,7 @@ class Evaluation:
     at_threshold: Block | None
     thresholds: tuple[float, ...]
     faithfulness: Faithfulness | None
+    localisation: dict[str, Located] | None
     origin: dict[str, tuple[str, str]]
     errors: tuple[dict[str, Any], ...]
     n_unknown: int
@@ -134,7 +140,9 @@ class Difference:
     left_out: int
 
 
-def evaluate_predictions(rows: Iterable[Mapping[str, Any]], *, resamples: int = 1000, seed: int = 0) -> Evaluation:
+def evaluate_predictions(
+    rows: Iterable[Mapping[str, Any]], *, maps: str | Path | None = None, resamples: int = 1000, seed: int = 0
+) -> Evaluation:
     """Evaluates predictions of our inspector or of any other system.
 
     The result does not depend on the order of the rows.
@@ -142,13 +150,14 @@ def evaluate_predictions(rows: Iterable[Mapping[str, Any]], *, resamples: int = 
     Args:
         rows: Each with `id` (or `image`), `truth`, `category`, and one or more of `label`, `p_defect`,
             `score`, `error`; `lriad.evaluation.predictions` describes the fields and reads them from files. The
-            masks of defects that were found and reasoned about are read.
+            masks of defects that were found and reasoned about are read, with `maps` those of all.
+        maps: The folder of the heat-maps that `Inspector(maps=...)` has written, to be compared with masks.
         resamples: Number of bootstrap resamples for the 95 % intervals; 0 for no intervals.
         seed: Of the bootstrap.
 
     Raises:
         LriadError: A row is wrong, an id occurs twice, no image has both a known truth and a prediction, or a
-            mask cannot be read.
+            mask or a heat-map cannot be read.
 
     Example:
         >>> answers = [("a.png", "defect", "A"), ("b.png", "normal", "B")]
@@ -176,7 +185,7 @@ def evaluate_predictions(rows: Iterable[Mapping[str, Any]], *, resamples: int = 
     outcomes = _outcomes(known, names, list(origin))
     by_label = _block(outcomes, resamples, seed)
     at_threshold, thresholds = None, ()
-    decided = (row["threshold"] is not None or row.get("memory") for row in known)
+    decided = (row["threshold"] is not None or row.get("memory") or row.get("calibration") for row in known)
     if all(row["decision"] is not None for row in known) and all(decided):
         thresholds = tuple(sorted({row["threshold"] for row in known} - {None}))
         said_N = np.array([_CODES[row["decision"]] for row in known])
@@ -189,6 +198,7 @@ def evaluate_predictions(rows: Iterable[Mapping[str, Any]], *, resamples: int = 
         at_threshold=at_threshold,
         thresholds=thresholds,
         faithfulness=measure_faithfulness(known, names, resamples=resamples, seed=seed, level=LEVEL),
+        localisation=None if maps is None else _localisation(known, names, maps),
         origin=origin,
         errors=errors,
         n_unknown=len(answered) - len(known),
@@ -330,6 +340,14 @@ def _block(outcomes: Outcomes, resamples: int, seed: int) -> Block:
 
 def _intervals(values: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float] | None]:
     return {name: metrics.interval(values_B, LEVEL) for name, values_B in values.items()}
+
+
+def _localisation(
+    rows: Sequence[Mapping[str, Any]], names: Sequence[str], maps: str | Path
+) -> dict[str, Located] | None:
+    from lriad.evaluation.localisation import measure_localisation
+
+    return measure_localisation(rows, names, maps)
 
 
 def _constant(outcomes: Outcomes, said: int) -> Block:

@@ -189,7 +189,7 @@ def evaluation_tables(evaluation: Evaluation, *, narrow: bool = False) -> list[T
             low, high = min(evaluation.thresholds), max(evaluation.thresholds)
             by = f"At the threshold ({low:g})" if low == high else f"At the threshold ({low:g} to {high:g})"
         else:
-            by = "As the memory of good parts decides"
+            by = "As the memory of good parts, or a calibration, decides"
         title = f"{by}; a review is neither a found defect nor a false alarm"
         tables.append(table(evaluation.at_threshold, title, {"unparsable_rate": "review"}))
     return tables
@@ -223,6 +223,33 @@ def faithfulness_table(evaluation: Evaluation, *, narrow: bool = False) -> list[
     ]
     columns = ("", "named", "n", "right", level, "constant", "none", "several")
     return [TextTable("Faithfulness of the reasoning", columns, rows, left=2, notes=tuple(notes))]
+
+
+def localisation_table(evaluation: Evaluation) -> list[TextTable]:
+    """The table of where the heat-maps see the defects; none where that was not measured."""
+    if evaluation.localisation is None:
+        return []
+    names = {"pixel_auroc": "pixel AUROC", "aupro": "AUPRO to 30% FPR", "pointing": "pointing"}
+    found = evaluation.localisation
+    rows = []
+    for name, located in found.items():
+        rows.append((name, "heat-map", str(located.n), str(located.n_masks), *_located(vars(located.found))))
+    for by, title in (("found", "heat-map"), ("centre", "always the centre"), ("chance", "chance")):
+        each = [vars(getattr(located, by)) for located in found.values()]
+        means = {
+            name: sum(values) / len(values)
+            if (values := [one[name] for one in each if one[name] is not None])
+            else None
+            for name in names
+        }
+        rows.append(("mean of categories", title, "", "", *_located(means)))
+    notes = ["pointing: how often the highest place of the heat-map lies in the defect, give or take one place."]
+    columns = ("", "by", "n", "masks", *names.values())
+    return [TextTable("Where the defects are", columns, rows, left=2, notes=tuple(notes))]
+
+
+def _located(values: Mapping[str, float | None]) -> list[str]:
+    return [percent(values[name]) for name in ("pixel_auroc", "aupro", "pointing")]
 
 
 def compare_table(
@@ -283,7 +310,7 @@ def to_markdown(evaluation: Evaluation) -> str:
     from lriad.evaluation.paper import beside_paper
 
     parts = [evaluation.summary()]
-    own = (*evaluation_tables(evaluation), *faithfulness_table(evaluation))
+    own = (*evaluation_tables(evaluation), *faithfulness_table(evaluation), *localisation_table(evaluation))
     parts += [table.to_markdown() for table in (*own, *beside_paper(evaluation))]
     parts.append(LEGEND + " " + _interval_legend(evaluation))
     if evaluation.notes:
@@ -310,7 +337,11 @@ def to_rich(evaluation: Evaluation) -> Group:
             )
     lines += [f"- {note}" for note in evaluation.notes]
     lines += [f"- not inspected: {row['id']}: {row['error']}" for row in evaluation.errors]
-    tables = (*evaluation_tables(evaluation, narrow=True), *faithfulness_table(evaluation, narrow=True))
+    tables = (
+        *evaluation_tables(evaluation, narrow=True),
+        *faithfulness_table(evaluation, narrow=True),
+        *localisation_table(evaluation),
+    )
     return Group(Text(evaluation.summary()), *(table.to_rich() for table in tables), *map(Text, lines))
 
 
@@ -376,6 +407,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         "always_defect": _block_json(evaluation.always_defect),
         "at_threshold": None,
         "faithfulness": asdict(evaluation.faithfulness) if evaluation.faithfulness else None,
+        "localisation": {name: asdict(one) for name, one in (evaluation.localisation or {}).items()} or None,
         "bootstrap": {
             "resamples": evaluation.resamples,
             "seed": evaluation.seed,

@@ -1,62 +1,135 @@
-"""A photograph with what deviates marked on it."""
+"""A photograph with its heat-map drawn on it."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from lriad.data.image import open_image
+from lriad.data.views import Box
+from lriad.verdict import Verdict
 
-USUAL, ALARMING = 1.0, 6.0
-"""Deviations, in standard deviations of good images, where the colour begins and where it is full."""
-_LARGEST = 1024
+SCALE_MEMORY = (1.0, 6.0)
+"""Of deviations from good images, in their standard deviations: where the colour begins and where it is full."""
+SCALE_POLICY = (0.15, 1.0)
+"""The same of what the policy's answer comes from."""
+LARGEST = 1024
 """Pixels of the longer side of what is drawn."""
 _STRENGTH = 0.6
 """Of the colour where it is full."""
+_BOX = (0, 200, 255)
+_MARGIN = 8
+_MOST_LINES = 4
 
 
-def overlay(image: Image.Image, heatmap_HW: NDArray[np.floating], note: str = "") -> Image.Image:
-    """The image, grey where nothing deviates, and beside it the image as it is.
+def scale_of(verdict: Verdict) -> tuple[float, float]:
+    """The scale that a verdict's heat-map is drawn by."""
+    return SCALE_POLICY if verdict.memory is None else SCALE_MEMORY
+
+
+def marked(
+    image: Image.Image, heatmap_HW: NDArray[np.floating], boxes: Sequence[Box], scale: tuple[float, float]
+) -> Image.Image:
+    """The image, grey where nothing stands out, in colours where something does, boxes around that.
 
     Args:
         image: In RGB.
-        heatmap_HW: Deviation of each place in standard deviations of good images; NaN where nothing was looked at.
-        note: A line below.
+        heatmap_HW: NaN where nothing was looked at.
+        boxes: In pixels of the image.
+        scale: Values of the map where the colour begins and where it is full.
 
     Returns:
-        The two side by side, at most 1024 pixels on an image's longer side.
+        The image at its own size.
     """
     import cv2
 
-    image = image.copy()
-    image.thumbnail((_LARGEST, _LARGEST))
-    pixels = np.asarray(image, np.float32)
-    size = (image.width, image.height)
-    known = np.where(np.isnan(heatmap_HW), USUAL, heatmap_HW).astype(np.float32)
-    strength = np.clip((cv2.resize(known, size, interpolation=cv2.INTER_CUBIC) - USUAL) / (ALARMING - USUAL), 0, 1)
+    size, (low, high) = image.size, scale
+    known = np.where(np.isnan(heatmap_HW), low, heatmap_HW).astype(np.float32)
+    strength = np.clip((cv2.resize(known, size, interpolation=cv2.INTER_CUBIC) - low) / (high - low), 0, 1)
     colours = cv2.applyColorMap((255 * strength).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
-    grey = np.repeat(pixels.mean(2, keepdims=True), 3, 2)
+    grey = np.repeat(np.asarray(image, np.float32).mean(2, keepdims=True), 3, 2)
     weight = _STRENGTH * strength[..., None]
-    marked = grey * (1 - weight) + colours * weight
-    gap = np.full((image.height, 8, 3), 255, np.float32)
-    both = np.ascontiguousarray(np.concatenate([pixels, gap, marked], 1).astype(np.uint8))
-    if note:
-        bar = np.full((24, both.shape[1], 3), 255, np.uint8)
-        text = note.encode("ascii", "replace").decode()
-        cv2.putText(bar, text, (6, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
-        both = np.concatenate([both, bar])
-    return Image.fromarray(both)
+    drawn = Image.fromarray((grey * (1 - weight) + colours * weight).astype(np.uint8))
+    pen = ImageDraw.Draw(drawn)
+    for left, top, right, bottom in boxes:
+        pen.rectangle((left, top, right - 1, bottom - 1), outline=_BOX, width=max(1, max(size) // 256))
+    return drawn
 
 
-def save_overlay(
-    image: str | os.PathLike[str], sha256: str, heatmap_HW: NDArray[np.floating], note: str, folder: str | Path
-) -> Path:
-    """Draw an image's overlay into a folder; the file is named after the image and its hash.
+def overlay(
+    image: Image.Image,
+    heatmap_HW: NDArray[np.floating],
+    boxes: Sequence[Box] = (),
+    scale: tuple[float, float] = SCALE_MEMORY,
+    note: str = "",
+) -> Image.Image:
+    """The image as it is, beside it what stands out, and a note below.
+
+    Args:
+        image, heatmap_HW, boxes, scale: As for `marked`.
+        note: A few lines of text; what does not fit is cut off.
+
+    Returns:
+        At most 1024 pixels on an image's longer side.
+    """
+    shrunk = image.copy()
+    shrunk.thumbnail((LARGEST, LARGEST))
+    wide, high = shrunk.width / image.width, shrunk.height / image.height
+    scaled = [(round(x0 * wide), round(y0 * high), round(x1 * wide), round(y1 * high)) for x0, y0, x1, y1 in boxes]
+    width = 2 * shrunk.width + _MARGIN
+    font = ImageFont.load_default(size=14)
+    lines = _wrapped(note, font, width - 2 * _MARGIN)
+    below = len(lines) * 18 + 2 * _MARGIN if lines else 0
+    whole = Image.new("RGB", (width, shrunk.height + below), "white")
+    whole.paste(shrunk, (0, 0))
+    whole.paste(marked(shrunk, heatmap_HW, scaled, scale), (shrunk.width + _MARGIN, 0))
+    pen = ImageDraw.Draw(whole)
+    for number, line in enumerate(lines):
+        pen.text((_MARGIN, shrunk.height + _MARGIN + 18 * number), line, fill="black", font=font)
+    return whole
+
+
+def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
+    """The text in lines of at most so many pixels."""
+    lines: list[str] = []
+    for paragraph in text.splitlines():
+        line = ""
+        for word in paragraph.split():
+            longer = f"{line} {word}".strip()
+            if line and font.getlength(longer) > width:
+                lines.append(line)
+                longer = word
+            line = longer
+        lines.append(line)
+    return lines[:_MOST_LINES]
+
+
+def map_file(image_sha256: str, folder: str | Path) -> Path:
+    """Where the heat-map of an image is kept."""
+    return Path(folder) / f"{image_sha256[:16]}.npy"
+
+
+def save_map(verdict: Verdict, folder: str | Path) -> Path:
+    """Keep a verdict's heat-map in a folder, which is made if missing; returns the file."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    file = map_file(verdict.image_sha256, folder)
+    np.save(file, np.asarray(verdict.heatmap, np.float16), allow_pickle=False)
+    return file
+
+
+def save_overlay(image: str | os.PathLike[str], verdict: Verdict, folder: str | Path) -> Path:
+    """Draw an image's overlay, with its verdict and the reason, into a folder.
+
+    Args:
+        image: The file.
+        verdict: Of it, with a heat-map.
+        folder: Made if missing; the new file in it is named after the image and its hash.
 
     Returns:
         The file, a PNG.
@@ -65,6 +138,11 @@ def save_overlay(
     folder.mkdir(parents=True, exist_ok=True)
     # A file's name is not ours: only its harmless characters are kept.
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(os.fspath(image)).stem)[:60]
-    file = folder / f"{stem}-{sha256[:12]}.png"
-    overlay(open_image(image), heatmap_HW, note).save(file)
+    file = folder / f"{stem}-{verdict.image_sha256[:12]}.png"
+    numbers: list[str] = [verdict.decision]
+    numbers += [f"p {verdict.p_defect:.2f}"] if verdict.p_defect is not None else []
+    numbers += [f"deviation {verdict.deviation:+.1f}"] if verdict.deviation is not None else []
+    note = f"{', '.join(numbers)}\n{verdict.reasoning}".strip()
+    picture = overlay(open_image(image), verdict.heatmap, verdict.boxes or (), scale_of(verdict), note)
+    picture.save(file)
     return file

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from lriad.memory import Memory
 
 
-def evaluate_policy(samples: Sequence[Sample], folder: str | Path, **settings: Any) -> Evaluation:
+def evaluate_policy(
+    samples: Sequence[Sample], folder: str | Path, *, explain: bool = False, **settings: Any
+) -> Evaluation:
     """Inspect samples into `folder/predictions.jsonl`, resuming, and write the report beside it.
 
     Args:
         samples: What to inspect; those of unknown label are inspected and left out of the report.
         folder: The run folder; made if missing.
+        explain: Whether each image's heat-map is kept in `folder/maps`, compared with masks and shown in the report.
         settings: As for `inspect_to_file`: `policy`, `mode`, `threshold`, `processes`, …
 
     Returns:
@@ -31,22 +34,48 @@ def evaluate_policy(samples: Sequence[Sample], folder: str | Path, **settings: A
     Raises:
         LriadError: As `inspect_to_file` and `lriad.evaluation.evaluate_predictions`.
     """
-    from lriad.evaluation import evaluate_predictions, read_predictions
+    from lriad.evaluation import evaluate_predictions
 
-    predictions = Path(folder) / "predictions.jsonl"
+    maps = Path(folder) / "maps" if explain else None
+    rows, remembered = predict(samples, Path(folder) / "predictions.jsonl", maps=maps, **settings)
+    evaluation = evaluate_predictions(rows, maps=maps)
+    notes = list(evaluation.notes)
+    if remembered:
+        notes.append(f"{remembered} images of the data set are in the memory, or its rule's: they are left out.")
+    without = [] if maps is None else [row for row in rows if not row.get("error") and not _has_map(row, maps)]
+    if without:
+        notes.append(f"{len(without)} images were inspected without heat-maps: to have them, name another folder.")
+    evaluation = replace(evaluation, notes=tuple(notes))
+    save_report(evaluation, rows, folder, maps)
+    return evaluation
+
+
+def predict(samples: Sequence[Sample], file: str | Path, **settings: Any) -> tuple[list[dict[str, Any]], int]:
+    """Inspect samples into a file, resuming.
+
+    Args:
+        samples: What to inspect.
+        file: A `.jsonl` or `.csv` file.
+        settings: As for `inspect_to_file`.
+
+    Returns:
+        The rows of the samples, and how many samples were left out because the memory in use was made of them.
+    """
+    from lriad.evaluation import read_predictions
+
     samples, remembered = _not_remembered(samples, settings.get("memory"))
-    inspect_to_file(samples, predictions, **settings)
+    inspect_to_file(samples, file, **settings)
     # The truth as it is now: labels may have been corrected since the image was inspected.
     truth = {
         sample.id: {"truth": sample.label, "defect_type": sample.defect_type, "mask": sample.mask} for sample in samples
     }
-    rows = [row | truth[row["id"]] for row in read_predictions(predictions) if row["id"] in truth]
-    evaluation = evaluate_predictions(rows)
-    if remembered:
-        left_out = f"{remembered} images of the data set are in the memory, or its rule's: they are left out."
-        evaluation = replace(evaluation, notes=(*evaluation.notes, left_out))
-    save_report(evaluation, folder)
-    return evaluation
+    return [row | truth[row["id"]] for row in read_predictions(file) if row["id"] in truth], remembered
+
+
+def _has_map(row: Mapping[str, Any], maps: Path) -> bool:
+    from lriad.explain import map_file
+
+    return map_file(row["image_sha256"], maps).exists()
 
 
 def _not_remembered(samples: Sequence[Sample], memory: str | Path | Memory | None) -> tuple[Sequence[Sample], int]:
@@ -68,11 +97,23 @@ def _not_remembered(samples: Sequence[Sample], memory: str | Path | Memory | Non
     return kept, len(samples) - len(kept)
 
 
-def save_report(evaluation: Evaluation, folder: str | Path) -> None:
-    """Write `metrics.json`, `table.md` and `table.csv` into a folder, which is made if missing."""
+def save_report(
+    evaluation: Evaluation, rows: Sequence[Mapping[str, Any]], folder: str | Path, maps: str | Path | None = None
+) -> None:
+    """Write `metrics.json`, `table.md`, `table.csv` and `report.html` into a folder, which is made if missing.
+
+    Args:
+        evaluation: Of the rows.
+        rows: The predictions.
+        folder: The run folder.
+        maps: The folder of the heat-maps, where there are any.
+    """
+    from lriad.evaluation.report import write_report
+
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     report = json.dumps(evaluation.to_json(), indent=2, ensure_ascii=False)
     (folder / "metrics.json").write_text(report + "\n", encoding="utf-8")
     (folder / "table.md").write_text(evaluation.to_markdown() + "\n", encoding="utf-8")
     (folder / "table.csv").write_text(evaluation.to_csv(), encoding="utf-8")
+    write_report(evaluation, rows, folder, maps=maps)

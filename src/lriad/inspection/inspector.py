@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, get_args
 
 from PIL import Image, ImageOps
 
@@ -23,6 +23,7 @@ from lriad.prompt import PLAIN, Context, build_prompt, check_note
 from lriad.verdict import Mode, Verdict, VerdictLabel, decide, follows_format, parse_label, parse_reasoning
 
 if TYPE_CHECKING:
+    from lriad.calibration import Binding, Calibration
     from lriad.inspection.remote import RemotePolicy
     from lriad.memory import Comparison, Memory
     from lriad.policy import Completion, Policy
@@ -32,6 +33,8 @@ _WITH_CROPS = 16
 """Images of a batch whose pixels are held until the evidence has entered their prompts."""
 _UNKNOWN_TOKENS = 1024
 """Of a prompt, where the first image, which tells how long prompts are, cannot be read."""
+_FLOOR_POLICY, _FLOOR_MEMORY = 0.25, 3.0
+"""Of a heat-map: what lies below is in no box."""
 _WINDOW = 2
 """Batches whose images are read together, so that each can be made of images of about one length."""
 
@@ -39,7 +42,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class Part:
     """One image, ready for the policy: a prompt for each part of it that is looked at."""
 
     prompts: list[Any]
@@ -60,6 +63,13 @@ class _Compared:
     whole: Comparison
     prompts: list[Any]  # With the evidence in them.
     depths: list[list[Any]]
+
+
+class Explanation(NamedTuple):
+    """Where in the image: see `Verdict.heatmap` and `Verdict.boxes`."""
+
+    heatmap: Any
+    boxes: tuple[Box, ...]
 
 
 class Inspector:
@@ -83,7 +93,12 @@ class Inspector:
         references: Images of good parts, shown before each image to a policy that reads several.
         note: What the prompt says of the product besides, such as 'scratches under 2 mm are fine'.
         views: Which parts of an image are looked at: region of interest, tiles. A memory brings its own.
-        maps: A folder that gets, for each image of `inspect_samples`, a picture of where it deviates from the memory.
+        calibration: Thresholds that keep a promise (`lriad.calibration.calibrate`), or their file; they decide. Only
+            for what they were made with: policy, mode, prompt, memory, product.
+        heatmap: Whether verdicts have a heat-map and boxes also without a memory: where the policy's answer comes from
+            (`lriad.explain.relevance`; a backward pass an image). With a memory they have them anyway.
+        overlays: A folder that gets, for each image of `inspect_samples`, a picture with heat-map, verdict and reason.
+        maps: A folder that gets, for each of them, the heat-map itself: `<image_sha256[:16]>.npy`, float16.
 
     Raises:
         LriadError: A setting is out of its range.
@@ -106,6 +121,9 @@ class Inspector:
         references: Sequence[str | Path | Image.Image] = (),
         note: str | None = None,
         views: Views | None = None,
+        calibration: str | Path | Calibration | None = None,
+        heatmap: bool = False,
+        overlays: str | Path | None = None,
         maps: str | Path | None = None,
     ) -> None:
         if mode not in get_args(Mode):
@@ -124,9 +142,12 @@ class Inspector:
         self.processes = processes
         if memory is not None and references:
             raise LriadError("a memory and references both say what is good: give one of them")
-        if maps is not None and memory is None:
-            raise LriadError("maps show how an image deviates from good ones: give a memory, too")
+        if calibration is not None and threshold is not None:
+            raise LriadError("a calibration and a threshold both decide: give one of them")
         self._given_memory = memory
+        self._given_calibration = calibration
+        self.heatmap = heatmap or overlays is not None or maps is not None
+        self.overlays = overlays
         self.maps = maps
         self._given_views = views
         self.references = [
@@ -143,6 +164,15 @@ class Inspector:
         from lriad.memory import load_memory
 
         return load_memory(self._given_memory)
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """The calibration, read from its file."""
+        if not isinstance(self._given_calibration, str | Path):
+            return self._given_calibration
+        from lriad.calibration import load_calibration
+
+        return load_calibration(self._given_calibration)
 
     @cached_property
     def views(self) -> Views:
@@ -170,7 +200,7 @@ class Inspector:
         return given if self.views == Views() else f"{given}, {self.views}"
 
     def loaded(self) -> Policy | RemotePolicy:
-        """The policy, after a look whether memory and references are for it.
+        """The policy, after a look whether memory, references and calibration are for it.
 
         Raises:
             LriadError: They are not, or the policy cannot be loaded.
@@ -183,7 +213,25 @@ class Inspector:
             policy.prompt_text("part", self.context)  # whose note must not steer the model
         if self.references and not getattr(policy, "reads_several_images", True):
             raise LriadError("the embedded policy reads one image at a time: use lriad remember in place of references")
+        if self.calibration is not None:
+            self.calibration.check(self._binding(policy))
+        if self.heatmap and self.memory is None and not hasattr(policy, "depths"):
+            raise LriadError("a server shows no heat-map: load the policy here, or give a memory")
         return policy
+
+    def _binding(self, policy: Policy | RemotePolicy) -> Binding:
+        """What a calibration must have been made with."""
+        from lriad.calibration import Binding
+
+        return Binding(
+            policy_sha256=policy.policy_sha256,
+            adapter_sha256=policy.adapter_sha256,
+            mode=self.mode,
+            prompt_version=self.prompt_version,
+            memory=None if self.memory is None else self.memory.sha256,
+            setting=self.setting,
+            note=self.context.note or None,
+        )
 
     @cached_property
     def policy(self) -> Policy | RemotePolicy:
@@ -200,7 +248,13 @@ class Inspector:
 
     @property
     def threshold_in_use(self) -> float | None:
-        """The threshold that was given, else the policy's own, which is loaded for it; none where a memory decides."""
+        """The threshold that was given, else the policy's own, which is loaded for it.
+
+        Of a calibration on `p_defect` the one from which a part is defective; none where a memory, or a calibration on
+        its score, decides.
+        """
+        if self.calibration is not None:
+            return self.calibration.defect_from if self.calibration.quantity == "p_defect" else None
         if self._given_memory is not None and self.threshold is None:
             return None
         return self.policy.operating_point.get(self.mode) if self.threshold is None else self.threshold
@@ -215,11 +269,11 @@ class Inspector:
         Raises:
             LriadError: The image, the object's name or the policy cannot be used.
         """
-        part = self._prepared(image, object_name)
+        part = self.prepare(image, object_name)
         if isinstance(part, LriadError):
             raise part
         self.loaded()
-        [outcome] = self._outcomes([part], 1)
+        [outcome] = self.judge([part], 1)
         if isinstance(outcome, LriadError):
             raise outcome
         return outcome
@@ -240,21 +294,21 @@ class Inspector:
         if first is None:
             return
         self.loaded()  # here, once, where what goes wrong is no image's error
-        part = self._prepared(first.image, first.object_name, first.group)
-        size = self.planned_batch_size(part.tokens if isinstance(part, _Part) else _UNKNOWN_TOKENS)
-        if isinstance(part, _Part):
+        part = self.prepare(first.image, first.object_name, first.group)
+        size = self.planned_batch_size(part.tokens if isinstance(part, Part) else _UNKNOWN_TOKENS)
+        if isinstance(part, Part):
             size = max(1, size // len(part.prompts))
         if self.memory is not None:
             size = min(size, _WITH_CROPS)
         with ThreadPoolExecutor(_READERS, thread_name_prefix="read-image") as pool:
             windows = (
-                (window, [pool.submit(self._prepared, s.image, s.object_name, s.group) for s in window])
+                (window, [pool.submit(self.prepare, s.image, s.object_name, s.group) for s in window])
                 for window in _windows(chain([first], remaining), size)
             )
             try:
                 for window, reads in _one_ahead(windows):
-                    outcomes = self._outcomes([read.result() for read in reads], size)
-                    self._draw_maps(window, outcomes)
+                    outcomes = self.judge([read.result() for read in reads], size)
+                    self._keep_maps(window, outcomes)
                     yield from map(prediction_row, window, outcomes)
             finally:
                 pool.shutdown(cancel_futures=True)  # whoever stops early does not wait for images still to be read
@@ -270,24 +324,32 @@ class Inspector:
         per_prompt = memory_per_prompt(policy.config, tokens, new_tokens, policy.dtype.itemsize)
         return batch_size_for(free_memory(policy.device), per_prompt, self.processes)
 
-    def _draw_maps(self, samples: Sequence[Sample], outcomes: Sequence[Verdict | LriadError]) -> None:
-        if self.maps is None:
+    def _keep_maps(self, samples: Sequence[Sample], outcomes: Sequence[Verdict | LriadError]) -> None:
+        if self.overlays is None and self.maps is None:
             return
-        from lriad.explain import save_overlay
+        from lriad.explain import save_map, save_overlay
 
         for sample, outcome in zip(samples, outcomes, strict=True):
             if isinstance(outcome, Verdict) and outcome.heatmap is not None:
-                note = f"{outcome.decision}, p {outcome.p_defect:.2f}, deviation {outcome.deviation:+.1f}"
-                save_overlay(sample.image, outcome.image_sha256, outcome.heatmap, note, self.maps)
+                if self.overlays is not None:
+                    save_overlay(sample.image, outcome, self.overlays)
+                if self.maps is not None:
+                    save_map(outcome, self.maps)
 
-    def _prepared(
-        self, image: str | Path | Image.Image, object_name: str, group: str | None = None
-    ) -> _Part | LriadError:
-        """The image as prompts, with its hash, or why it cannot be had."""
+    def prepare(self, image: str | Path | Image.Image, object_name: str, group: str | None = None) -> Part | LriadError:
+        """The image as prompts, with its hash, or why it cannot be had; may be called from several threads.
+
+        Args:
+            image: As for `inspect`.
+            object_name: The object in words.
+            group: Images of one part are not compared with one another.
+        """
         try:
             build_prompt(object_name)
             if self.memory is not None:
                 self.memory.check_name(object_name)
+            if self.calibration is not None:
+                self.calibration.check_name(object_name)
             if isinstance(image, Image.Image):
                 pixels = to_rgb(ImageOps.exif_transpose(image))
                 digest = pixel_hash(pixels)
@@ -303,7 +365,7 @@ class Inspector:
             boxes = self.views.boxes(pixels.size)
             known = None if self.memory is None else self.memory.group_of(pixel_hash(pixels), group)
             kept = [] if self.memory is None else crops
-            return _Part(prompts, tokens, digest, object_name, pixels.size, boxes, kept, known)
+            return Part(prompts, tokens, digest, object_name, pixels.size, boxes, kept, known)
         except LriadError as error:
             return error if isinstance(image, Image.Image) or show(image) in str(error) else _named(image, error)
 
@@ -317,17 +379,24 @@ class Inspector:
             return self.policy.encode(image, object_name)
         return self.policy.encode(image, object_name, context, self._shown)
 
-    def _outcomes(self, parts: Sequence[_Part | LriadError], batch_size: int) -> list[Verdict | LriadError]:
-        """One outcome a part, in batches of about one length; what could not be read stays the error it is."""
+    def judge(self, parts: Sequence[Part | LriadError], batch_size: int) -> list[Verdict | LriadError]:
+        """One outcome a part, in batches of about one length; what could not be read stays the error it is.
+
+        For one thread at a time.
+
+        Args:
+            parts: From `prepare`.
+            batch_size: Images that go through the policy together.
+        """
         outcomes: list[Any] = list(parts)
-        readable = [(index, part) for index, part in enumerate(parts) if isinstance(part, _Part)]
+        readable = [(index, part) for index, part in enumerate(parts) if isinstance(part, Part)]
         for chosen in length_windows([part.tokens for _, part in readable], batch_size):
             batch = [readable[position] for position in chosen]
-            for (index, _), outcome in zip(batch, self._judge([part for _, part in batch]), strict=True):
+            for (index, _), outcome in zip(batch, self._judged([part for _, part in batch]), strict=True):
                 outcomes[index] = outcome
         return outcomes
 
-    def _judge(self, parts: list[_Part]) -> list[Verdict | LriadError]:
+    def _judged(self, parts: list[Part]) -> list[Verdict | LriadError]:
         """One outcome a part. A batch that fails is halved until the image at fault stands alone."""
         from torch import OutOfMemoryError
 
@@ -343,9 +412,9 @@ class Inspector:
         if len(parts) == 1:
             return [problem]
         half = len(parts) // 2
-        return self._judge(parts[:half]) + self._judge(parts[half:])
+        return self._judged(parts[:half]) + self._judged(parts[half:])
 
-    def _run(self, policy: Policy | RemotePolicy, parts: list[_Part]) -> list[Verdict]:
+    def _run(self, policy: Policy | RemotePolicy, parts: list[Part]) -> list[Verdict]:
         start = time.perf_counter()
         compared: list[_Compared | None] = [None] * len(parts)
         if self.memory is None:
@@ -357,12 +426,48 @@ class Inspector:
                 found = [self._compare(self.memory, part, [next(seen) for _ in part.prompts]) for part in parts]
                 completions = self._complete(policy, [prompt for one in found for prompt in one.prompts])
             compared = [*found]
-        seconds = (time.perf_counter() - start) / len(parts)
         waiting = iter(completions)
-        return [
-            self._verdict(policy, part, [next(waiting) for _ in part.prompts], one, seconds)
+        verdicts = [
+            self._verdict(policy, part, [next(waiting) for _ in part.prompts], one)
             for part, one in zip(parts, compared, strict=True)
         ]
+        if self.heatmap or self.memory is not None:
+            heatmaps = [one.whole.map_HW for one in compared if one is not None] or self._relevance(parts)
+            verdicts = [
+                replace(verdict, heatmap=heatmap, boxes=self._boxes(heatmap, part.size))
+                for verdict, heatmap, part in zip(verdicts, heatmaps, parts, strict=True)
+            ]
+        seconds = (time.perf_counter() - start) / len(parts)
+        return [replace(verdict, seconds=seconds) for verdict in verdicts]
+
+    def explain(self, image: str | Path | Image.Image, object_name: str, group: str | None = None) -> Explanation:
+        """Only the heat-map and the boxes that a verdict would have.
+
+        Args, Raises: As for `inspect`.
+        """
+        part = self.prepare(image, object_name, group)
+        if isinstance(part, LriadError):
+            raise part
+        policy = self.loaded()
+        if self.memory is None:
+            [heatmap] = self._relevance([part])
+        else:
+            local = cast("Policy", policy)
+            with local.vision.holding():
+                heatmap = self._compare(self.memory, part, local.see(part.prompts)).whole.map_HW
+        return Explanation(heatmap, self._boxes(heatmap, part.size))
+
+    def _relevance(self, parts: Sequence[Part]) -> list[Any]:
+        """A heat-map of each part from the policy itself."""
+        from lriad.explain.relevance import relevance
+
+        maps = iter(relevance(cast("Policy", self.policy), [prompt for part in parts for prompt in part.prompts]))
+        return [stitch([next(maps) for _ in part.prompts], part.boxes, part.size) for part in parts]
+
+    def _boxes(self, heatmap_HW: Any, size: tuple[int, int]) -> tuple[Box, ...]:
+        from lriad.explain import peak_boxes
+
+        return peak_boxes(heatmap_HW, size, _FLOOR_POLICY if self.memory is None else _FLOOR_MEMORY)
 
     def _complete(self, policy: Policy | RemotePolicy, prompts: list[Any]) -> list[Completion]:
         if len(prompts) > MAX_BATCH:  # tiles
@@ -371,7 +476,7 @@ class Inspector:
             return policy.reason(prompts, max_new_tokens=self.max_new_tokens)
         return policy.fast(prompts)
 
-    def _compare(self, memory: Memory, part: _Part, depths: list[list[Any]]) -> _Compared:
+    def _compare(self, memory: Memory, part: Part, depths: list[list[Any]]) -> _Compared:
         """The image against the memory, and its prompts with what comes of it."""
         import numpy as np
 
@@ -391,10 +496,9 @@ class Inspector:
     def _verdict(
         self,
         policy: Policy | RemotePolicy,
-        part: _Part,
+        part: Part,
         completions: list[Completion],
         compared: _Compared | None,
-        seconds: float,
     ) -> Verdict:
         # Of several views the one speaks that is most likely defective.
         spoken = max(range(len(completions)), key=lambda view: self._suspicion(completions[view]))
@@ -421,7 +525,7 @@ class Inspector:
             follows_format=follows_format(text),
             answer_forced=completion.forced,
             mode=self.mode,
-            seconds=seconds,
+            seconds=0.0,
             image_sha256=part.sha256,
             policy_sha256=policy.policy_sha256,
             adapter_sha256=policy.adapter_sha256,
@@ -432,7 +536,9 @@ class Inspector:
             note=self.context.note or None,
             view=None if box == (0, 0, *part.size) else box,
         )
-        return verdict if compared is None else self._remembered(verdict, compared, part.group)
+        if compared is not None:
+            verdict = self._remembered(verdict, compared, part.group)
+        return verdict if self.calibration is None else self._calibrated(self.calibration, verdict)
 
     def _suspicion(self, completion: Completion) -> float:
         """What the views of an image are ordered by: p_defect; what cannot be parsed stands between the two answers."""
@@ -468,7 +574,16 @@ class Inspector:
             alarm_rate=rank.alarm_rate,
             deviation=whole.z,
             unusual_place=whole.place,
-            heatmap=whole.map_HW,
+        )
+
+    def _calibrated(self, calibration: Calibration, verdict: Verdict) -> Verdict:
+        """The verdict as the calibration decides."""
+        value = verdict.p_defect if calibration.quantity == "p_defect" else verdict.score
+        return replace(
+            verdict,
+            decision=calibration.decide(verdict.label, value),
+            calibration=calibration.sha256,
+            probability=calibration.probability(value),
         )
 
 

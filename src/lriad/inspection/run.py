@@ -41,7 +41,17 @@ _COLUMNS = (
     *FIELDS,
     "error",
 )
-_SETTINGS = ("policy_sha256", "adapter_sha256", "mode", "prompt_version", "threshold", "memory", "setting", "note")
+_SETTINGS = (
+    "policy_sha256",
+    "adapter_sha256",
+    "mode",
+    "prompt_version",
+    "threshold",
+    "memory",
+    "setting",
+    "note",
+    "calibration",
+)
 """What all rows of one file share."""
 
 _WORTH_A_WORKER = 8
@@ -166,6 +176,7 @@ def inspect_to_file(
                 memory=inspector.memory and inspector.memory.sha256,
                 setting=inspector.setting,
                 note=inspector.context.note or None,
+                calibration=inspector.calibration and inspector.calibration.sha256,
                 **given,
             )
         if retry_errors:

@@ -342,8 +342,9 @@ class Rank:
 
     Attributes:
         score: The higher the more unusual; 0 for a usual good image.
-        alarm_rate: How often a good part would be as unusual: (1 + good samples as unusual) / (1 + good samples), its
-            rank among exchangeable images (a conformal p-value).
+        alarm_rate: How often a good part would be as unusual. As unusual as the k-th of n good samples is k / (1 + n),
+            which exchangeable images keep exactly (a conformal p-value); in between it is interpolated, which they keep
+            up to terms of order 1 / n^2 (Beran and Hall, https://doi.org/10.1111/j.2517-6161.1993.tb01921.x).
         lowest: The lowest that so few samples can promise: 1 / (1 + good samples).
     """
 
@@ -353,9 +354,17 @@ class Rank:
 
 
 def _ranked(score: float, sum_M: NDArray[np.floating]) -> Rank:
-    """The rank of the last of some numbers among all of them."""
-    lowest = 1 / len(sum_M)
-    return Rank(float(score), float((sum_M >= sum_M[-1]).sum() * lowest), lowest)
+    """The rank of the last of some numbers among the others, from which it takes no share."""
+    lowest, own, others = 1 / len(sum_M), sum_M[-1], np.sort(sum_M[:-1])[::-1]
+    above = int((others >= own).sum())
+    if above == 0:
+        rate = lowest
+    elif above == len(others):
+        rate = lowest * above if own == others[-1] else 1.0
+    else:
+        upper, lower = others[above - 1 : above + 1]
+        rate = lowest * (above + float((upper - own) / (upper - lower)))
+    return Rank(float(score), rate, lowest)
 
 
 def _standard(values_N: NDArray[np.floating], smallest: float) -> NDArray[np.floating]:

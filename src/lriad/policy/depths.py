@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,6 +27,9 @@ class Depths:
     Args:
         model: A transformers vision-language model.
 
+    Attributes:
+        known: The `chosen` blocks, once an image was seen, the same for all images; before that none.
+
     Raises:
         LriadError: The model has no tower whose blocks can be found.
     """
@@ -46,43 +49,65 @@ class Depths:
         self.tower: Any = towers[0]
         self.stack = max(outer, key=len)
         self._local = threading.local()
+        self.known: list[int] = []
         for index, block in enumerate(self.stack):
             block.register_forward_hook(lambda _, __, output, index=index: self._keep(index, output))
 
-    def _keep(self, index: int, output: Any) -> None:
+    def _keep(self, index: int, output: Any) -> Any:
         kept = getattr(self._local, "kept", None)
-        if kept is not None:
-            kept[index] = output[0] if isinstance(output, tuple) else output
+        if kept is None:
+            return None
+        kept[index] = output[0] if isinstance(output, tuple) else output
+        if index != self._local.gradients_from:
+            return None
+        # From here on gradients are recorded; a copy goes on, which a later layer may write into.
+        kept[index] = kept[index].detach().requires_grad_()
+        onwards = kept[index].clone()
+        return (onwards, *output[1:]) if isinstance(output, tuple) else onwards
 
     @contextmanager
-    def watching(self) -> Iterator[dict[int, Tensor]]:
-        """Collect what the blocks return to this thread, by their index."""
-        self._local.kept = {}
+    def watching(self, *, gradients_from: int | None = None) -> Iterator[dict[int, Tensor]]:
+        """Collect what the blocks return to this thread, by their index.
+
+        Args:
+            gradients_from: The first block with respect to whose outcome gradients will be asked for; None for none.
+        """
+        self._local.kept, self._local.gradients_from = {}, gradients_from
         try:
             yield self._local.kept
         finally:
             self._local.kept = None
 
-    def maps(self, kept: dict[int, Tensor], grid_thw: Tensor | None) -> list[Tensor]:
-        """The maps of one image at three depths.
+    def chosen(self, kept: dict[int, Tensor]) -> list[int]:
+        """Which of the blocks are the three depths.
 
         Args:
             kept: What `watching` collected while the tower saw one image.
+        """
+        if not kept or (kept[0].dim() > 2 and len(kept[0]) != 1):
+            raise LriadError(
+                f"{type(self.tower).__name__}: sees an image in several pieces, which cannot be remembered"
+            )
+        if kept[len(kept) - 1].dim() == 4:
+            self.known = list({kept[index].shape[-2:]: index for index in sorted(kept)}.values())[-3:]
+        else:
+            self.known = [max(0, len(kept) * part // 3 - 1) for part in (1, 2, 3)]
+        return self.known
+
+    def maps(self, outputs: Sequence[Tensor], grid_thw: Tensor | None) -> list[Tensor]:
+        """The maps of one image at three depths: of what the blocks returned, or of the gradients of that.
+
+        Args:
+            outputs: The `chosen` of what `watching` collected while the tower saw one image.
             grid_thw: Its patches along time, height and width, (1, 3), for the Qwen-VL kind; else None.
 
         Returns:
             Three maps of shape (C, H, W) in float32, the earliest one first.
         """
-        outputs = [kept[index] for index in sorted(kept)]
-        if not outputs or (outputs[0].dim() > 2 and len(outputs[0]) != 1):
-            raise LriadError(
-                f"{type(self.tower).__name__}: sees an image in several pieces, which cannot be remembered"
-            )
-        if outputs[-1].dim() == 4:
-            by_size = {output.shape[-2:]: output[0].float() for output in outputs}
-            return list(by_size.values())[-3:]
-        chosen = [outputs[max(0, len(outputs) * part // 3 - 1)] for part in (1, 2, 3)]
-        return [self._map(tokens.flatten(0, -2).float(), grid_thw) for tokens in chosen]
+        return [
+            output[0].float() if output.dim() == 4 else self._map(output.flatten(0, -2).float(), grid_thw)
+            for output in outputs
+        ]
 
     def _map(self, tokens_TC: Tensor, grid_thw: Tensor | None) -> Tensor:
         if grid_thw is None:

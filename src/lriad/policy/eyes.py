@@ -207,6 +207,7 @@ def _likeness(features: Tensor) -> Tensor:
 
 
 @lru_cache
+@torch.inference_mode(False)
 def _fields(grid: int, device: torch.device) -> Tensor:
     """How much of each of the grid's G G cells lies in each of nine fields of the picture, (G G, 9)."""
     edges, sides = torch.arange(grid + 1) / grid, torch.arange(_FIELDS + 1) / _FIELDS
@@ -217,6 +218,7 @@ def _fields(grid: int, device: torch.device) -> Tensor:
 
 
 @lru_cache
+@torch.inference_mode(False)
 def _apart(size: int, device: torch.device) -> Tensor:
     """0 for two places that are apart, and -10 for neighbours, of shape (size^2, size^2)."""
     at = torch.arange(size * size, device=device)

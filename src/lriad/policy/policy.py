@@ -153,7 +153,12 @@ class Policy:
             raise LriadError(f"{self.name} cannot take this image: {str(error).splitlines()[0]}; crop it") from error
 
     @cached_property
-    def _depths(self) -> Depths:
+    def depths(self) -> Depths:
+        """Where the vision tower is tapped.
+
+        Raises:
+            LriadError: It is not of a kind that can be.
+        """
         return Depths(self.base)
 
     @torch.inference_mode()
@@ -171,7 +176,7 @@ class Policy:
         Raises:
             LriadError: The policy's tower is not of a kind that can be tapped.
         """
-        depths = self._depths
+        depths = self.depths
 
         def seen(part: Sequence[Batch]) -> list[list[torch.Tensor]]:
             maps = []
@@ -186,10 +191,11 @@ class Policy:
                         raise LriadError(
                             f"{self.name}: images cannot be remembered with its tower ({error})"
                         ) from error
-                maps.append([level.cpu() for level in depths.maps(kept, grid)])
+                chosen = [kept[index] for index in depths.chosen(kept)]
+                maps.append([level.cpu() for level in depths.maps(chosen, grid)])
             return maps
 
-        return [maps for part in self._in_parts(seen, prompts, 1) for maps in part]
+        return [maps for part in self.in_parts(seen, prompts, 1) for maps in part]
 
     def collate(
         self, prompts: Sequence[Batch], suffixes: Sequence[Sequence[int]] | None = None, *, width: int = 0
@@ -204,27 +210,36 @@ class Policy:
         def prefilled(part: Sequence[Batch]) -> PrefilledPrompts:
             return prefill(self.base, self.collate(part, width=width))
 
-        return joined(self._in_parts(prefilled, prompts, self._together(width, len(prompts))))
+        return joined(self.in_parts(prefilled, prompts, self._together(width, len(prompts))))
 
     def _together(self, tokens: int, rows: int) -> int:
         """How many rows of so many tokens are computed together: all; on a CPU a few, since there one long prompt is
         work enough and the large tensors of many are slower."""
         return rows if self.device.type != "cpu" else max(1, CPU_TOKENS // tokens)
 
-    def _in_parts(self, compute: Callable[[list[S]], T], items: Sequence[S], together: int) -> list[T]:
+    def in_parts(
+        self, compute: Callable[[list[S]], T], items: Sequence[S], together: int, *, gradients: bool = False
+    ) -> list[T]:
         """What is computed of all items, so many at a time.
 
-        On a CPU, without gradients, each core takes items of its own: a small model's operations are too short to be
+        On a CPU, but for training, each core takes items of its own: a small model's operations are too short to be
         shared by several.
+
+        Args:
+            compute: Takes some of the items.
+            items: All of them.
+            together: Items that `compute` takes at a time.
+            gradients: Whether it takes gradients, of activations, itself.
         """
         parts = [list(items[start : start + together]) for start in range(0, len(items), together)]
         cores = torch.get_num_threads()
-        if self.device.type != "cpu" or not torch.is_inference_mode_enabled() or not 1 < cores <= len(parts):
+        apart = gradients or torch.is_inference_mode_enabled()
+        if self.device.type != "cpu" or not apart or not 1 < cores <= len(parts):
             return [compute(part) for part in parts]
 
         def alone(part: list[S]) -> T:
             torch.set_num_threads(1)
-            with torch.inference_mode():
+            with torch.inference_mode(not gradients):
                 return compute(part)
 
         try:
@@ -366,7 +381,7 @@ class Policy:
             return self.base(**batch, logits_to_keep=1).logits[:, -1]
 
         together = self._together(max(map(_length, prompts)), len(prompts))
-        logits = torch.cat(self._in_parts(logits_of, pairs, together))[:, list(self.letters)].float()
+        logits = torch.cat(self.in_parts(logits_of, pairs, together))[:, list(self.letters)].float()
         return p_defect_from_logprobs(logits[:, 0], logits[:, 1])
 
     def _wrote(self, decoded: Decoded, index: int, slot: AnswerSlot) -> bool:

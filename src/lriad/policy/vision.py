@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,6 +87,7 @@ class VisionFeatureCache:
         self._bytes = 0
         self._entries: OrderedDict[bytes, Any] = OrderedDict()
         self._seen: dict[bytes, Any] = {}
+        self._local = threading.local()
         base: Any = model.base_model
         original = getattr(base, "get_image_features", None)
         self.active = original is not None
@@ -101,6 +103,8 @@ class VisionFeatureCache:
             base.get_image_features = get_image_features
 
     def _features(self, *args: Any, **kwargs: Any) -> Any:
+        if getattr(self._local, "differentiable", False):
+            return self._original(*args, **kwargs)
         if not self._on_cpu and not self._seen and (not self.max_bytes or torch.is_inference_mode_enabled()):
             return self._original(*args, **kwargs)
         given = inspect.signature(self._original).bind(*args, **kwargs).arguments
@@ -151,6 +155,15 @@ class VisionFeatureCache:
         key = hashlib.blake2b(rounded.numpy().tobytes(), digest_size=16)
         key.update(repr([tuple(pixels.shape), *(v.tolist() for v in extra.values())]).encode())
         return key.digest()
+
+    @contextmanager
+    def differentiable(self) -> Iterator[None]:
+        """Within it, this thread's images go through the tower anew, and gradients through it are recorded."""
+        self._local.differentiable = True
+        try:
+            yield
+        finally:
+            self._local.differentiable = False
 
     @contextmanager
     def holding(self) -> Iterator[None]:
