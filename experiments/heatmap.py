@@ -51,15 +51,15 @@ Map = NDArray[np.float32]
 
 
 def tokens(policy: Policy, prompt: Any) -> tuple[Any, dict[str, Any]]:
-    """The image's tokens as the tower gives them, and the whole batch, up to the answer."""
+    """The image's tokens as the tower gives them, and the rest of the batch, up to the answer."""
     batch = policy.collate([prompt], [policy.answer_slots([FAST_PREFIX])[0].prefix])
     with policy.vision.differentiable():
-        return policy.base.model.get_image_features(batch["pixel_values"], return_dict=True), batch
+        return policy.base.model.get_image_features(batch.pop("pixel_values"), return_dict=True), batch
 
 
 def answer(policy: Policy, features: Any, batch: dict[str, Any]) -> torch.Tensor:
     """logit(A) - logit(B) of each row."""
-    logits = policy.base(**batch, mm_encoder_outputs=features, logits_to_keep=1).logits[:, -1].float()
+    logits = policy.base(**batch, mm_encoder_outputs={"image": features}, logits_to_keep=1).logits[:, -1].float()
     defect, normal = policy.letters
     return logits[:, defect] - logits[:, normal]
 
@@ -99,7 +99,7 @@ def by_attention(policy: Policy, prompt: Any) -> Map:
     features, batch = tokens(policy, prompt)
     policy.base.set_attn_implementation("eager")
     try:
-        seen = policy.base(**batch, mm_encoder_outputs=features, output_attentions=True)
+        seen = policy.base(**batch, mm_encoder_outputs={"image": features}, output_attentions=True)
     finally:
         policy.base.set_attn_implementation("sdpa")
     at_image = batch["input_ids"][0] == policy.config.image_token_id
@@ -224,8 +224,8 @@ def main() -> None:
     price = document["cost"]
     parts += [
         "## Other ways",
-        f"On {document['compared']['images']} of the procedural images, one at a time, every map brought to "
-        f"{GRID} x {GRID} places. The embedded policy's tokens all carry a summary of the picture, so that one left out "
+        f"On {document['compared']['images']} of the procedural images, one at a time, each brought to "
+        f"{GRID} x {GRID} places. The embedded policy's tokens all carry a summary of the picture: one left out "
         "changes little; its eyes' own map, taught with masks, is what no other policy has.",
         "\n".join(lines),
         f"Inspection with heat-maps takes {price['ratio']:.2f} times as long as `fast` inspection without "

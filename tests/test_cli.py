@@ -30,6 +30,9 @@ HEAVY = (
     "cv2",
     "requests",
     "yaml",
+    "scipy",
+    "fastapi",
+    "sqlalchemy",
 )
 
 Run = Callable[..., tuple[int, str, str]]
@@ -64,7 +67,7 @@ def test_help_and_version_load_nothing_heavy() -> None:
     """What keeps `lriad --help` fast, on any machine."""
     code = (
         "import sys\nfrom lriad.cli import main\n"
-        "for command in ([], ['inspect'], ['evaluate'], ['train'], ['data'], ['data', 'stats']):\n"
+        "for command in ([], ['inspect'], ['evaluate'], ['calibrate'], ['serve'], ['train'], ['data', 'stats']):\n"
         "    sys.argv = ['lriad', *command, '--help']\n"
         "    try: main()\n    except SystemExit as stop: assert stop.code == 0\n"
         f"print('loaded', [name for name in {HEAVY!r} if name in sys.modules])"
@@ -387,6 +390,74 @@ def test_remembered_parts_are_compared_with_in_inspection_and_evaluation(
     assert "As the memory of good parts, or a calibration, decides" in out
     assert "Setting: 6 good" in out
     assert "6 images of the data set are in the memory" in out
+
+
+# --- thresholds that keep a promise, and heat-maps ---
+
+
+def test_a_calibration_made_of_labelled_images_decides_the_next_ones_and_no_others(
+    lriad: Run, parts: Path, tmp_path: Path
+) -> None:
+    calibration, verdicts = tmp_path / "screw.calibration.json", tmp_path / "verdicts.jsonl"
+    labelled = ("--policy", "embedded", "--data", f"folder:{parts}", "--categories", "screw", "--mode", "fast")
+    code, _, err = lriad("calibrate", *labelled, "--max-miss-rate", "0.02", "--output", calibration)
+    assert (code, err.count("149")) == (2, 1)  # two defects promise nothing of the kind
+    assert not calibration.exists()
+    promise = ("--max-miss-rate", "0.85", "--max-false-alarm-rate", "0.5")
+    code, out, _ = lriad("calibrate", *labelled, *promise, "--output", calibration)
+    assert code == 0
+    assert "at most 85 % of defective parts" in out
+    images = (parts / "screw" / "good", parts / "screw" / "defect", "--mode", "fast")
+    code, _, _ = lriad("inspect", *images, "--object", "screw", "--calibration", calibration, "--output", verdicts)
+    assert code in (0, 1)
+    rows = [json.loads(line) for line in verdicts.read_text().splitlines()]
+    kept = json.loads(calibration.read_text())
+    low, high = (kept["calibration"][name] for name in ("normal_below", "defect_from"))
+    for row in rows:
+        p = row["p_defect"]
+        assert row["decision"] == ("normal" if p < low else "defect" if p >= high else "review")
+        assert row["calibration"] == kept["sha256"]
+    for arguments, hint in (
+        ((*images, "--object", "bolt"), "this calibration is of 'screw'"),
+        ((parts / "screw", "--object", "screw", "--mode", "reason"), "mode"),
+        ((*images, "--object", "screw", "--threshold", "0.5"), "give one of them"),
+        ((*images, "--object", "screw", "--note", "dust is fine"), "note"),
+    ):
+        code, out, err = lriad("inspect", *arguments, "--calibration", calibration)
+        assert code in (2, 3)
+        assert hint in out + err
+    code, out, _ = lriad("evaluate", *labelled, "--calibration", calibration, "--output", tmp_path / "run")
+    assert code == 0
+    assert "a review is neither" in out
+    code, _, err = lriad("drift", verdicts, "--calibration", calibration)
+    assert (code, "has 6 good parts to compare with, and 20 are needed" in err) == (2, True)
+
+
+def test_an_evaluation_keeps_heat_maps_measures_them_and_shows_them(lriad: Run, tmp_path: Path) -> None:
+    lriad("data", "make", "textures", tmp_path / "textures", "--images", "4")
+    run = tmp_path / "run"
+    arguments = ("--data", f"jsonl:{tmp_path / 'textures' / 'samples.jsonl'}", "--limit", "2", "--mode", "fast")
+    code, out, _ = lriad("evaluate", "--policy", "embedded", *arguments, "--explain", "--output", run)
+    assert code == 0
+    assert "Where the defects are" in out
+    images = json.loads((run / "metrics.json").read_text())["images"]
+    assert len(list((run / "maps").glob("*.npy"))) == images
+    located = json.loads((run / "metrics.json").read_text())["localisation"]
+    assert all(0 <= one["found"]["pixel_auroc"] <= 1 for one in located.values())
+    report = (run / "report.html").read_text()
+    assert "Where the defects are" in report
+    assert report.count('"heatmap":"') == images
+
+
+def test_a_file_of_predictions_opens_no_picture(lriad: Run, parts: Path, tmp_path: Path) -> None:
+    secret = parts / "screw" / "good" / "0.png"
+    rows = [
+        {"id": "a", "image": str(secret), "truth": "normal", "label": "A"},
+        {"id": "b", "truth": "defect", "label": "A"},
+    ]
+    (tmp_path / "theirs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert lriad("evaluate", "--predictions", tmp_path / "theirs.jsonl", "--output", tmp_path / "run")[0] == 0
+    assert '"picture":"' not in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_a_memory_that_cannot_be_made_leaves_what_is_there(lriad: Run, parts: Path, tmp_path: Path) -> None:

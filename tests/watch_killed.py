@@ -2,7 +2,7 @@
 
     python watch_killed.py FOLDER OTHER_DISK WEBHOOK
 
-FOLDER gets a folder `killed-N` for each point N with `in/`, `out/` (below OTHER_DISK, where that is given) and `store/`.
+FOLDER gets a folder `killed-N` for each point N, with `in/`, `store/` and, unless OTHER_DISK is given, `out-N/`.
 Prints N for each run that was killed and whose second start ended well.
 """
 
@@ -19,6 +19,7 @@ import numpy as np
 import requests
 from PIL import Image
 
+from lriad.data.image import open_image
 from lriad.serving import watch as watch_module
 from lriad.serving.store import Store
 from lriad.serving.watch import watch
@@ -40,7 +41,7 @@ class ByBrightness:
 
 
 def kill_at(point: int) -> None:
-    """Kill this process at its n-th point: before and after everything that outlives it."""
+    """Kill this process at its n-th point: before each step that outlives it, which is after the one before."""
     passed = 0
 
     def pass_point() -> None:
@@ -54,13 +55,11 @@ def kill_at(point: int) -> None:
 
         def tapped(*arguments: Any, **more: Any) -> Any:
             pass_point()
-            result = real(*arguments, **more)
-            pass_point()
-            return result
+            return real(*arguments, **more)
 
         setattr(owner, name, tapped)
 
-    for name in ("receive", "adopt", "arrive", "update_arrival"):
+    for name in ("receive", "adopt", "arrive", "conclude", "update_arrival"):
         tap(Store, name)
     tap(watch_module, "_write_sidecar")
     tap(os, "link")
@@ -71,7 +70,7 @@ def kill_at(point: int) -> None:
 
 def run(folder: Path, target: Path, webhook: str, point: int) -> int:
     """How a process ends that watches `folder/in` and is killed at a point; 0 for none."""
-    child = os.fork()
+    child = os.fork()  # This process has one thread.
     if child == 0:
         try:
             if point:
@@ -84,7 +83,7 @@ def run(folder: Path, target: Path, webhook: str, point: int) -> int:
                 move_to=target,
                 tag=True,
                 webhook=webhook,
-                every=0.01,
+                every=0.001,
                 once=True,
             )
             os._exit(0)
@@ -93,15 +92,24 @@ def run(folder: Path, target: Path, webhook: str, point: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+def image(path: Path, grey: int) -> Path:
+    """A small picture of one grey."""
+    Image.new("L", (8, 8), grey).save(path)
+    return path
+
+
 def main() -> None:
     root, other, webhook = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+    # So that what is imported late is there before the first fork.
+    Store(root / "warm").close()
+    open_image(image(root / "warm" / "a.png", 1))
     point = 0
     while True:
         point += 1
         folder = root / f"killed-{point}"
         (folder / "in").mkdir(parents=True)
         for name, grey in PICTURES.items():
-            Image.new("L", (8, 8), grey).save(folder / "in" / name)
+            image(folder / "in" / name, grey)
         target = (Path(other) if other else folder) / f"out-{point}"
         address = f"{webhook}/{point}"
         first = run(folder, target, address, point)

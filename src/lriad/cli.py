@@ -294,6 +294,8 @@ def inspect(
     }
     if output is not None:
         summary = inspect_to_file(samples, output, retry_errors=retry_errors, progress=True, **settings)
+        if explain is not None and summary.resumed:
+            typer.echo(f"no pictures of the {summary.resumed} images that were in {output} already", err=True)
         if sys.stdout.isatty() and len(samples) <= _TABLE_LIMIT:
             from lriad.evaluation import read_predictions
 
@@ -363,7 +365,7 @@ def remember(
     for line in made.warnings:
         typer.echo(f"warning: {_plain(line)}", err=True)
     memory = made.memory
-    decides = "the labels' rule decides" if memory.rules else f"false alarms promised: {memory.promised_rate:.1%}"
+    decides = "the labels' rule decides" if memory.rules else f"false alarms: about {memory.promised_rate:.1%}"
     typer.echo(f"{output}: {memory.setting} of a {memory.object_name}; {decides}", err=True)
 
 
@@ -557,6 +559,7 @@ def evaluate(
             "explain": explain,
         }
         setting = [memory.stem] if memory else ["references"] if reference else []
+        setting += [calibration.stem] if calibration else []
         output = output or Path("runs") / _run_name(policy, data, split, mode, *setting)
         _claim(output, config)
         evaluation = evaluate_policy(
@@ -596,7 +599,11 @@ def calibrate(
     ] = None,
     max_false_alarm_rate: Annotated[
         float | None,
-        typer.Option("--max-false-alarm-rate", help="Of all good parts at most this share is called defective."),
+        typer.Option(
+            "--max-false-alarm-rate",
+            "--max-false-alarm",
+            help="Of all good parts at most this share is called defective.",
+        ),
     ] = None,
     confidence: Annotated[float, typer.Option("--confidence", help="That all promises are kept.")] = 0.95,
     guarantee: Annotated[

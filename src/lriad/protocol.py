@@ -78,7 +78,13 @@ def check_disjoint(train: Sequence[Sample], test: Sequence[Sample]) -> None:
 
 
 def run_direction(
-    recipe: Recipe, test_on: str, test: Sequence[Sample], folder: Path, mode: Mode = "reason"
+    recipe: Recipe,
+    test_on: str,
+    test: Sequence[Sample],
+    folder: Path,
+    mode: Mode = "reason",
+    *,
+    explain: bool = False,
 ) -> Direction:
     """Inspect the test set, train, inspect it again; what is done already is not done again.
 
@@ -88,6 +94,7 @@ def run_direction(
         test: The test set's samples.
         folder: Gets `before/`, `train/` (the run) and `after/`.
         mode: `reason` or `fast`.
+        explain: Whether the inspection after training keeps heat-maps.
 
     Raises:
         LriadError: A step fails, or the process is one of several: train under the launcher, then evaluate.
@@ -111,7 +118,7 @@ def run_direction(
     _free_memory()
     run = train(dataclasses.replace(recipe, output=str(folder / "train")))
     _free_memory()
-    after = evaluate_policy(test, folder / "after", policy=str(run), **settings)
+    after = evaluate_policy(test, folder / "after", policy=str(run), explain=explain, **settings)
     return Direction(recipe.data, test_on, before, after, run)
 
 

@@ -100,11 +100,13 @@ class Verdict:
         view: Left, top, right and bottom, in pixels, of the part of the image that the text speaks of; None where that
             is all of it.
         calibration: SHA-256 of the calibration that decided, None without one.
-        probability: P(defect) by the calibration's scale, where it brings one: at the share of defects that its images
-            had.
+        normal_below: The calibration's lower limit, on `score` with a memory, else on `p_defect`; between it and the
+            upper one is `review`. None without a calibration.
+        probability: P(defect) by the calibration's scale, where it brings one.
         boxes: Left, top, right and bottom, in pixels, of what stands out in the heat-map; None without one.
         heatmap: On request, (H, W), NaN where nothing was looked at: with a memory the deviation of each place on the
-            scale of `deviation`, else how much of the policy's answer comes from it, in [0, 1]. Not part of `to_dict`.
+            scale of `deviation`, else how much of the policy's answer without reasoning comes from it, in [0, 1]. Not
+            part of `to_dict`.
     """
 
     label: VerdictLabel
@@ -131,6 +133,7 @@ class Verdict:
     unusual_place: str | None = None
     view: tuple[int, int, int, int] | None = None
     calibration: str | None = None
+    normal_below: float | None = None
     probability: float | None = None
     boxes: tuple[tuple[int, int, int, int], ...] | None = None
     heatmap: Any = dataclasses.field(default=None, repr=False, compare=False)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from lriad.explain import SCALE_MEMORY, SCALE_POLICY, map_file, overlay, save_map, save_overlay, scale_of
+from lriad.errors import LriadError
+from lriad.explain import overlay, save_overlay, scale_of
 from lriad.verdict import Verdict
 
 
@@ -13,7 +15,7 @@ def test_only_what_deviates_is_coloured():
     image = Image.new("RGB", (120, 60), (100, 150, 200))
     heat = np.zeros((6, 12), np.float32)
     heat[:, 8:] = 9.0
-    drawn = np.asarray(overlay(image, heat)).astype(int)
+    drawn = np.asarray(overlay(image, heat, (), (1, 6))).astype(int)
     assert drawn.shape == (60, 248, 3)
     assert (drawn[:, :120] == [100, 150, 200]).all()
     marked = drawn[:, 128:]
@@ -42,7 +44,7 @@ def test_a_files_name_is_harmless(tmp_path):
 
 def test_boxes_are_drawn_where_they_are_also_when_the_picture_shrinks():
     image = Image.new("RGB", (2048, 1024), (90, 90, 90))
-    drawn = np.asarray(overlay(image, np.zeros((4, 8), np.float32), [(1024, 512, 1536, 768)])).astype(int)
+    drawn = np.asarray(overlay(image, np.zeros((4, 8), np.float32), [(1024, 512, 1536, 768)], (1, 6))).astype(int)
     marked_half = drawn[:, 1032:]
     coloured = np.argwhere(marked_half.max(2) - marked_half.min(2) > 50)
     assert coloured.min(0).tolist() == [256, 512]
@@ -56,13 +58,21 @@ def test_a_long_reason_is_cut_and_control_characters_do_no_harm(tmp_path):
     assert Image.open(save_overlay(source, given, tmp_path)).size[1] < 200
 
 
-def test_a_map_is_kept_as_small_numbers(tmp_path):
-    heat = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
-    file = save_map(verdict(heatmap=heat), tmp_path / "maps")
-    assert file == map_file("f" * 64, tmp_path / "maps")
-    assert np.allclose(np.load(file), heat, atol=1e-3)
+def test_a_box_of_no_height_is_drawn_as_a_line():
+    strip = Image.new("RGB", (3000, 60), (90, 90, 90))
+    drawn = np.asarray(overlay(strip, np.zeros((1, 40), np.float32), [(300, 20, 600, 21)], (1, 6))).astype(int)
+    assert (drawn[:, 1032:].max(2) - drawn[:, 1032:].min(2)).max() > 50
+
+
+def test_a_picture_that_is_gone_or_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+    given = verdict(heatmap=np.zeros((2, 2), np.float32))
+    with pytest.raises(LriadError, match=r"gone\.png"):
+        save_overlay(tmp_path / "gone.png", given, tmp_path)
+    Image.new("RGB", (10, 10)).save(tmp_path / "a.png")
+    with pytest.raises(LriadError, match="cannot be written"):
+        save_overlay(tmp_path / "a.png", given, tmp_path / "a.png")
 
 
 def test_a_memorys_map_and_a_policys_have_scales_of_their_own():
-    assert scale_of(verdict()) == SCALE_POLICY
-    assert scale_of(verdict(memory="m")) == SCALE_MEMORY
+    assert scale_of(None) == (0.15, 1.0)
+    assert scale_of("m") == (1.0, 6.0)

@@ -415,3 +415,20 @@ def test_a_memory_and_references_do_not_go_together(policy, parts, made):
 
 def test_a_server_has_no_eyes_to_remember_with(parts, tmp_path):
     assert "server" in error_of(remember, parts["normal"], tmp_path / "m", policy="http://127.0.0.1:9/v1#m")
+
+
+def test_a_calibration_made_with_a_memory_decides_by_its_score(policy, parts, made):
+    from lriad.calibration import calibrate
+
+    samples = [*parts["normal"][8:], *parts["defect"]]
+    rows = list(Inspector(policy, mode="fast", memory=made.memory).inspect_samples(samples))
+    calibration = calibrate(rows, max_miss_rate=0.5, confidence=0.9)
+    assert calibration.quantity == "score"
+    inspector = Inspector(policy, mode="fast", memory=made.memory, calibration=calibration)
+    for sample, row in zip(samples, rows, strict=True):
+        one = inspector.inspect(sample.image, NAME)
+        assert one.decision == calibration.decide(row["label"], row["score"])
+        assert one.calibration == calibration.sha256
+        assert one.threshold is None  # which is one on p_defect
+    with pytest.raises(LriadError, match="memory"):
+        Inspector(policy, mode="fast", calibration=calibration).inspect(samples[0].image, NAME)

@@ -84,7 +84,7 @@ def read_predictions(
                 f"{path}: {len(missing)} of {len(samples)} images of the data set have no prediction, first "
                 f"{missing[0].id!r}; predict them too, or allow missing ones to have them counted and listed"
             )
-        rows += [_joined({"error": NO_PREDICTION}, sample) for sample in missing]
+        rows += [joined({"error": NO_PREDICTION}, sample) for sample in missing]
     return rows
 
 
@@ -163,10 +163,11 @@ class _SampleIndex:
                 f"{where}: truth {truth!r} contradicts the data set, which has {sample.label!r} for "
                 f"{sample.id!r}; correct one of them"
             )
-        return _joined(raw, sample)
+        return joined(raw, sample)
 
 
-def _joined(raw: Mapping[str, Any], sample: Sample) -> dict[str, Any]:
+def joined(raw: Mapping[str, Any], sample: Sample) -> dict[str, Any]:
+    """A row with all that the data set says of its image, whatever the row says of that."""
     fields = {name: getattr(sample, name) for name in _SAMPLE_FIELDS}
     return {**raw, **fields, "id": sample.id, "image": sample.image, "truth": sample.label}
 

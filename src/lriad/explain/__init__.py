@@ -2,26 +2,8 @@
 
 from __future__ import annotations
 
-from lriad.explain.overlay import (
-    SCALE_MEMORY,
-    SCALE_POLICY,
-    map_file,
-    marked,
-    overlay,
-    save_map,
-    save_overlay,
-    scale_of,
-)
+from lriad.explain.maps import map_file, read_map, save_map
+from lriad.explain.overlay import marked, overlay, save_overlay, scale_of
 from lriad.explain.peaks import peak_boxes
 
-__all__ = [
-    "SCALE_MEMORY",
-    "SCALE_POLICY",
-    "map_file",
-    "marked",
-    "overlay",
-    "peak_boxes",
-    "save_map",
-    "save_overlay",
-    "scale_of",
-]
+__all__ = ["map_file", "marked", "overlay", "peak_boxes", "read_map", "save_map", "save_overlay", "scale_of"]

@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from lriad.data._files import reason, show
 from lriad.data.image import open_image
 from lriad.data.views import Box
+from lriad.errors import LriadError
 from lriad.verdict import Verdict
 
-SCALE_MEMORY = (1.0, 6.0)
+_SCALE_MEMORY = (1.0, 6.0)
 """Of deviations from good images, in their standard deviations: where the colour begins and where it is full."""
-SCALE_POLICY = (0.15, 1.0)
+_SCALE_POLICY = (0.15, 1.0)
 """The same of what the policy's answer comes from."""
 LARGEST = 1024
 """Pixels of the longer side of what is drawn."""
@@ -28,9 +30,9 @@ _MARGIN = 8
 _MOST_LINES = 4
 
 
-def scale_of(verdict: Verdict) -> tuple[float, float]:
-    """The scale that a verdict's heat-map is drawn by."""
-    return SCALE_POLICY if verdict.memory is None else SCALE_MEMORY
+def scale_of(memory: str | None) -> tuple[float, float]:
+    """The scale that a verdict's heat-map is drawn by, from its `memory`."""
+    return _SCALE_MEMORY if memory else _SCALE_POLICY
 
 
 def marked(
@@ -58,15 +60,16 @@ def marked(
     drawn = Image.fromarray((grey * (1 - weight) + colours * weight).astype(np.uint8))
     pen = ImageDraw.Draw(drawn)
     for left, top, right, bottom in boxes:
-        pen.rectangle((left, top, right - 1, bottom - 1), outline=_BOX, width=max(1, max(size) // 256))
+        edges = (left, top, max(left, right - 1), max(top, bottom - 1))
+        pen.rectangle(edges, outline=_BOX, width=max(1, max(size) // 256))
     return drawn
 
 
 def overlay(
     image: Image.Image,
     heatmap_HW: NDArray[np.floating],
-    boxes: Sequence[Box] = (),
-    scale: tuple[float, float] = SCALE_MEMORY,
+    boxes: Sequence[Box],
+    scale: tuple[float, float],
     note: str = "",
 ) -> Image.Image:
     """The image as it is, beside it what stands out, and a note below.
@@ -110,19 +113,6 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
     return lines[:_MOST_LINES]
 
 
-def map_file(image_sha256: str, folder: str | Path) -> Path:
-    """Where the heat-map of an image is kept."""
-    return Path(folder) / f"{image_sha256[:16]}.npy"
-
-
-def save_map(verdict: Verdict, folder: str | Path) -> Path:
-    """Keep a verdict's heat-map in a folder, which is made if missing; returns the file."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    file = map_file(verdict.image_sha256, folder)
-    np.save(file, np.asarray(verdict.heatmap, np.float16), allow_pickle=False)
-    return file
-
-
 def save_overlay(image: str | os.PathLike[str], verdict: Verdict, folder: str | Path) -> Path:
     """Draw an image's overlay, with its verdict and the reason, into a folder.
 
@@ -133,16 +123,21 @@ def save_overlay(image: str | os.PathLike[str], verdict: Verdict, folder: str | 
 
     Returns:
         The file, a PNG.
+
+    Raises:
+        LriadError: The image cannot be read again, or the picture cannot be written.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     # A file's name is not ours: only its harmless characters are kept.
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(os.fspath(image)).stem)[:60]
-    file = folder / f"{stem}-{verdict.image_sha256[:12]}.png"
+    file = Path(folder) / f"{stem}-{verdict.image_sha256[:12]}.png"
     numbers: list[str] = [verdict.decision]
     numbers += [f"p {verdict.p_defect:.2f}"] if verdict.p_defect is not None else []
     numbers += [f"deviation {verdict.deviation:+.1f}"] if verdict.deviation is not None else []
     note = f"{', '.join(numbers)}\n{verdict.reasoning}".strip()
-    picture = overlay(open_image(image), verdict.heatmap, verdict.boxes or (), scale_of(verdict), note)
-    picture.save(file)
+    picture = overlay(open_image(image), verdict.heatmap, verdict.boxes or (), scale_of(verdict.memory), note)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(file)
+    except OSError as error:
+        raise LriadError(f"{show(file)}: cannot be written: {reason(error)}") from error
     return file

@@ -62,14 +62,13 @@ def predict(samples: Sequence[Sample], file: str | Path, **settings: Any) -> tup
         The rows of the samples, and how many samples were left out because the memory in use was made of them.
     """
     from lriad.evaluation import read_predictions
+    from lriad.evaluation.predictions import joined
 
     samples, remembered = _not_remembered(samples, settings.get("memory"))
     inspect_to_file(samples, file, **settings)
-    # The truth as it is now: labels may have been corrected since the image was inspected.
-    truth = {
-        sample.id: {"truth": sample.label, "defect_type": sample.defect_type, "mask": sample.mask} for sample in samples
-    }
-    return [row | truth[row["id"]] for row in read_predictions(file) if row["id"] in truth], remembered
+    # Labels, groups and paths as they are now: they may have changed since the image was inspected.
+    by_id = {sample.id: sample for sample in samples}
+    return [joined(row, by_id[row["id"]]) for row in read_predictions(file) if row["id"] in by_id], remembered
 
 
 def _has_map(row: Mapping[str, Any], maps: Path) -> bool:

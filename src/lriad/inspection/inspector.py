@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from lriad.inspection.remote import RemotePolicy
     from lriad.memory import Comparison, Memory
     from lriad.policy import Completion, Policy
+
+_log = logging.getLogger(__name__)
 
 _READERS = 4
 _WITH_CROPS = 16
@@ -217,6 +220,11 @@ class Inspector:
             self.calibration.check(self._binding(policy))
         if self.heatmap and self.memory is None and not hasattr(policy, "depths"):
             raise LriadError("a server shows no heat-map: load the policy here, or give a memory")
+        for folder in filter(None, (self.overlays, self.maps)):
+            try:
+                Path(folder).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise LriadError(f"{show(folder)}: no folder can be made there: {error.strerror}") from error
         return policy
 
     def _binding(self, policy: Policy | RemotePolicy) -> Binding:
@@ -330,11 +338,15 @@ class Inspector:
         from lriad.explain import save_map, save_overlay
 
         for sample, outcome in zip(samples, outcomes, strict=True):
-            if isinstance(outcome, Verdict) and outcome.heatmap is not None:
+            if not isinstance(outcome, Verdict) or outcome.heatmap is None:
+                continue
+            try:
                 if self.overlays is not None:
                     save_overlay(sample.image, outcome, self.overlays)
                 if self.maps is not None:
                     save_map(outcome, self.maps)
+            except LriadError as error:
+                _log.warning("no heat-map of %s: %s", show(sample.image), error)  # the verdict stands
 
     def prepare(self, image: str | Path | Image.Image, object_name: str, group: str | None = None) -> Part | LriadError:
         """The image as prompts, with its hash, or why it cannot be had; may be called from several threads.
@@ -431,14 +443,19 @@ class Inspector:
             self._verdict(policy, part, [next(waiting) for _ in part.prompts], one)
             for part, one in zip(parts, compared, strict=True)
         ]
-        if self.heatmap or self.memory is not None:
-            heatmaps = [one.whole.map_HW for one in compared if one is not None] or self._relevance(parts)
-            verdicts = [
-                replace(verdict, heatmap=heatmap, boxes=self._boxes(heatmap, part.size))
-                for verdict, heatmap, part in zip(verdicts, heatmaps, parts, strict=True)
-            ]
+        heatmaps = [None if one is None else one.whole.map_HW for one in compared]
+        if self.heatmap and self.memory is None:
+            heatmaps = self._relevance(parts)
         seconds = (time.perf_counter() - start) / len(parts)
-        return [replace(verdict, seconds=seconds) for verdict in verdicts]
+        return [
+            replace(
+                verdict,
+                seconds=seconds,
+                heatmap=heatmap,
+                boxes=None if heatmap is None else self._boxes(heatmap, part.size),
+            )
+            for verdict, heatmap, part in zip(verdicts, heatmaps, parts, strict=True)
+        ]
 
     def explain(self, image: str | Path | Image.Image, object_name: str, group: str | None = None) -> Explanation:
         """Only the heat-map and the boxes that a verdict would have.
@@ -451,6 +468,8 @@ class Inspector:
         policy = self.loaded()
         if self.memory is None:
             [heatmap] = self._relevance([part])
+            if heatmap is None:
+                raise LriadError("no heat-map can be had of this image; the log says why")
         else:
             local = cast("Policy", policy)
             with local.vision.holding():
@@ -458,10 +477,18 @@ class Inspector:
         return Explanation(heatmap, self._boxes(heatmap, part.size))
 
     def _relevance(self, parts: Sequence[Part]) -> list[Any]:
-        """A heat-map of each part from the policy itself."""
+        """A heat-map of each part from the policy itself; None where there can be none: the verdict stands."""
+        from torch import OutOfMemoryError
+
         from lriad.explain.relevance import relevance
 
-        maps = iter(relevance(cast("Policy", self.policy), [prompt for part in parts for prompt in part.prompts]))
+        try:
+            maps = iter(relevance(cast("Policy", self.policy), [prompt for part in parts for prompt in part.prompts]))
+        except (OutOfMemoryError, LriadError) as error:
+            if len(parts) > 1:
+                return [heatmap for part in parts for heatmap in self._relevance([part])]
+            _log.warning("no heat-map of image %s: %s", parts[0].sha256[:12], str(error).split("\n", 1)[0])
+            return [None]
         return [stitch([next(maps) for _ in part.prompts], part.boxes, part.size) for part in parts]
 
     def _boxes(self, heatmap_HW: Any, size: tuple[int, int]) -> tuple[Box, ...]:
@@ -583,6 +610,7 @@ class Inspector:
             verdict,
             decision=calibration.decide(verdict.label, value),
             calibration=calibration.sha256,
+            normal_below=calibration.normal_below,
             probability=calibration.probability(value),
         )
 

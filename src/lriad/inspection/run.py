@@ -351,6 +351,8 @@ class _PredictionsFile:
         with self.path.open("rb") as stream:
             start = stream.read(len(self._start))
             if not self._start.startswith(start):
+                if start.startswith(b"id,image,"):
+                    raise LriadError(f"{self.path}: was written by another version of lriad; name another file")
                 raise LriadError(f"{self.path}: exists and holds no predictions of lriad; name another file")
             stream.seek(0)
             for line in stream:
@@ -367,7 +369,8 @@ class _PredictionsFile:
 
     def _encode(self, row: dict[str, Any]) -> bytes:
         if self._is_csv:
-            return _csv_line([row.get(name) for name in _COLUMNS])
+            cells = (row.get(name) for name in _COLUMNS)
+            return _csv_line([json.dumps(cell) if isinstance(cell, tuple | list) else cell for cell in cells])
         # A file name that is not UTF-8 holds lone surrogates: as \udcXX they are valid JSON and come back.
         return (json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 

@@ -86,7 +86,7 @@ class Depths:
         """
         if not kept or (kept[0].dim() > 2 and len(kept[0]) != 1):
             raise LriadError(
-                f"{type(self.tower).__name__}: sees an image in several pieces, which cannot be remembered"
+                f"{type(self.tower).__name__}: sees an image in several pieces, whose places cannot be put together"
             )
         if kept[len(kept) - 1].dim() == 4:
             self.known = list({kept[index].shape[-2:]: index for index in sorted(kept)}.values())[-3:]

@@ -1,0 +1,195 @@
+// What an inspection says, as one reads it: the verdict's sign, the gauge of what decided, the measures beside it.
+
+import { h, svg } from "./dom.js";
+import { productOf } from "./station.js";
+
+const DECISIONS = {
+  defect: { word: "Defect", shape: [["path", { d: "M12 1 23 12 12 23 1 12Z", fill: "currentColor" }]] },
+  normal: { word: "Normal", shape: [["circle", { cx: 12, cy: 12, r: 9, fill: "none", stroke: "currentColor", "stroke-width": 3 }]] },
+  review: {
+    word: "Review",
+    shape: [
+      ["circle", { cx: 12, cy: 12, r: 9, fill: "none", stroke: "currentColor", "stroke-width": 3 }],
+      ["path", { d: "M12 3a9 9 0 0 1 0 18Z", fill: "currentColor" }],
+    ],
+  },
+  pending: { word: "Judging …", shape: [["circle", { cx: 12, cy: 12, r: 9, fill: "none", stroke: "currentColor", "stroke-width": 2, "stroke-dasharray": "3 4" }]] },
+  failed: { word: "Not inspected", shape: [["path", { d: "M4 4 20 20M20 4 4 20", stroke: "currentColor", "stroke-width": 3 }]] },
+};
+
+/** What to call an inspection: its decision, or the state that it is in for want of one. */
+export function standing(inspection) {
+  if (inspection.state === "done") return inspection.decision;
+  return inspection.state === "pending" ? "pending" : "failed";
+}
+
+/** A verdict's shape and word. Shape, word and colour all say the same, so that none is needed. */
+export function sign(what) {
+  const { word, shape } = DECISIONS[what];
+  return h(
+    "span",
+    { class: "sign", "data-decision": what },
+    svg("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" }, shape.map(([tag, properties]) => svg(tag, properties))),
+    h("span", {}, word),
+  );
+}
+
+/** A number in [0, 1]: two digits, more near the ends, where the difference between 0.004 and 0.0004 matters. */
+export function share(value) {
+  if (value > 0 && value < 0.0005) return "< 0.001";
+  if (value < 1 && value > 0.9995) return "> 0.999";
+  return value.toFixed(value < 0.01 || value > 0.99 ? 3 : 2);
+}
+
+/** The number with as many digits as it takes to see on which side of the limits it lies. */
+function beside(value, limits, format) {
+  const clash = limits.find((limit) => limit !== value && format(limit) === format(value));
+  return clash === undefined ? format(value) : minus(value.toPrecision(Math.min(12, 1 - Math.floor(Math.log10(Math.abs(value - clash))))));
+}
+
+const minus = (text) => text.replace("-", "−");
+const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(1)}`;
+const percent = (value) => `${(100 * value).toFixed(value < 0.1 ? 1 : 0)} %`;
+
+/** The good parts' number that `setting` begins with, as in '30 good'. */
+function goodParts(setting) {
+  const match = /^(\d+) good/.exec(setting ?? "");
+  return match ? Number(match[1]) : null;
+}
+
+/** Whether the score is a probability, by labelled parts in memory, and not a deviation from good ones. */
+const isLearned = (inspection) => /labelled defects/.test(inspection.setting ?? "");
+
+/**
+ * What the decision rests on: `name`, `value`, the limits (`normalBelow`, `defectFrom`; equal: one threshold; null:
+ * none known), `text` of a number, `at`: its place on a scale from 0 (unsuspicious) to 1, and `why` in words.
+ */
+export function basis(inspection) {
+  const linear = { text: share, at: (value) => value };
+  const p = { name: "p of a defect", value: inspection.p_defect, normalBelow: null, defectFrom: null, ...linear };
+  if (inspection.calibration) {
+    const calibration = productOf(inspection.object_name)?.calibration;
+    const same = calibration?.sha256 === inspection.calibration;
+    const limits = same ? { normalBelow: calibration.normal_below, defectFrom: calibration.defect_from } : {};
+    const why = same ? "Decided by the product's calibration." : "Decided by a calibration that is no longer in use.";
+    if (inspection.score === null) return { ...p, ...limits, why };
+    if (isLearned(inspection)) return { ...p, ...limits, name: "score", value: inspection.score, why };
+    const low = Math.min(-2, (limits.normalBelow ?? 0) - 3);
+    const high = Math.max(6, (limits.defectFrom ?? 0) + 3);
+    return {
+      ...p, name: "score", value: inspection.score, ...limits, why,
+      text: (value) => minus(value.toFixed(2)), at: (value) => (value - low) / (high - low),
+    };
+  }
+  if (inspection.threshold !== null) {
+    return { ...p, normalBelow: inspection.threshold, defectFrom: inspection.threshold, why: "Decided by the threshold on p." };
+  }
+  if (inspection.alarm_rate !== null) {
+    if (isLearned(inspection)) {
+      return {
+        ...p, name: "score", value: inspection.score, normalBelow: 0.5, defectFrom: 0.5,
+        why: "Decided by comparison with labelled parts.",
+      };
+    }
+    const count = goodParts(inspection.setting);
+    const limit = count === null ? 0.05 : Math.max(0.05, 1 / (count + 1));
+    // The rarer a good part like this, the more suspicious: the scale runs from 100 % on the left to 0.5 % on the right.
+    return {
+      name: "alarm rate", value: inspection.alarm_rate, normalBelow: limit, defectFrom: limit, text: percent,
+      at: (value) => Math.log(1 / value) / Math.log(200),
+      why: `Decided by comparison with good parts, of which ${percent(inspection.alarm_rate)} would be as unusual.`,
+    };
+  }
+  return { ...p, why: "Decided by the policy's own word: no threshold is set." };
+}
+
+/** The gauge: a scale that is thin where parts pass and thick where they do not, its limits, and a needle. */
+export function gauge(inspection) {
+  const { name, value, normalBelow, defectFrom, text, at, why } = basis(inspection);
+  if (value === null) return h("p", { class: "gauge-none" }, "No probability was given. ", why);
+  const known = defectFrom !== null && defectFrom !== undefined;
+  const limits = known ? [...new Set([normalBelow, defectFrom])] : [];
+  const place = (number) => `${(100 * Math.min(1, Math.max(0, at(number)))).toFixed(2)}%`;
+  const shown = beside(value, limits, text);
+  const said = !known
+    ? "no threshold"
+    : limits.length === 1
+      ? `${name === "alarm rate" ? "limit" : "threshold"} ${beside(defectFrom, [value], text)}`
+      : `normal below ${beside(normalBelow, [value], text)}, defect from ${beside(defectFrom, [value], text)}`;
+  const scale = h(
+    "div",
+    { class: "gauge-scale" },
+    known && h("span", { class: "gauge-defect" }),
+    known && limits.length > 1 && h("span", { class: "gauge-review" }),
+    limits.map(() => h("span", { class: "gauge-limit" })),
+    h("span", { class: "gauge-needle" }),
+  );
+  scale.style.setProperty("--value", place(value));
+  scale.dataset.decision = standing(inspection);
+  if (known) {
+    scale.style.setProperty("--normal-below", place(normalBelow));
+    scale.style.setProperty("--defect-from", place(defectFrom));
+    scale.querySelectorAll(".gauge-limit").forEach((tick, index) => tick.style.setProperty("--limit", place(limits[index])));
+  }
+  return h(
+    "div",
+    { class: "gauge", role: "group", "aria-label": "What decided", title: why },
+    h(
+      "p",
+      { class: "gauge-text" },
+      h("span", {}, `${name} `, h("b", {}, shown)),
+      h("span", { class: "gauge-limits" }, said),
+    ),
+    scale,
+  );
+}
+
+/** How doubtful a verdict is: five steps and the number. */
+export function doubt(inspection) {
+  if (inspection.doubt === null || inspection.doubt === undefined) return null;
+  const steps = Math.round(5 * inspection.doubt);
+  return h(
+    "span",
+    { class: "doubt" },
+    "doubt ",
+    h("span", { class: "doubt-steps", "aria-hidden": "true" }, [1, 2, 3, 4, 5].map((step) => h("i", { class: step <= steps && "on" }))),
+    ` ${inspection.doubt.toFixed(2)}`,
+  );
+}
+
+/** The measures that do not decide but help to judge, as pairs of name and text. */
+export function measures(inspection) {
+  const decisive = basis(inspection).name;
+  const found = [];
+  const add = (name, value, text) => {
+    if (value !== null && value !== undefined && name !== decisive) found.push([name, text(value)]);
+  };
+  add("calibrated probability", inspection.probability, share);
+  add("p of a defect", inspection.p_defect, share);
+  add("score", inspection.score, (value) => minus(value.toFixed(2)));
+  add("alarm rate", inspection.alarm_rate, percent);
+  add("deviation", inspection.deviation, (value) => `${signed(value)} sd from good parts`);
+  add("most unusual place", inspection.unusual_place, (value) => value);
+  return found;
+}
+
+export function measureList(pairs) {
+  return h("dl", { class: "measures" }, pairs.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+}
+
+/** The policy's reason. Where the label in its text is not what was decided, that is said. */
+export function reason(inspection) {
+  const quiet = inspection.mode === "fast" ? "Fast mode: no reasoning was written." : "No reasoning was written.";
+  const { name } = basis(inspection);
+  const contradicts = inspection.label && inspection.label !== inspection.decision;
+  return h(
+    "div",
+    { class: "reason" },
+    inspection.reasoning ? h("p", {}, inspection.reasoning) : h("p", { class: "muted" }, quiet),
+    contradicts && h(
+      "p",
+      { class: "muted" },
+      inspection.label === "unparsable" ? "The text reaches no answer." : `The policy's own word is ${inspection.label}; what decides is ${name === "p of a defect" ? "its p" : `the ${name}`}.`,
+    ),
+  );
+}
