@@ -776,6 +776,160 @@ def _print_evaluation(evaluation: Evaluation) -> None:
     Console().print(evaluation.to_rich())
 
 
+# --- the station --------------------------------------------------------------------------------------------
+
+
+StoreOption = Annotated[
+    Path, typer.Option("--store", help="The folder of pictures, verdicts and labels; made if missing.")
+]
+
+
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option("--database", help="Where to keep the records.", show_default="SQLite in the store"),
+]
+
+
+@app.command("serve")
+def serve_station(
+    store: StoreOption = Path("station"),
+    database: DatabaseOption = None,
+    policy: PolicyOption = "embedded",
+    mode: ModeOption = "reason",
+    threshold: ThresholdOption = None,
+    memory: Annotated[
+        list[Path] | None,
+        typer.Option("--memory", help="Good parts of a product, as lriad remember has made them; once a product."),
+    ] = None,
+    calibration: Annotated[
+        list[Path] | None,
+        typer.Option("--calibration", help="Thresholds of a product, as lriad calibrate has made them; several times."),
+    ] = None,
+    note: NoteOption = None,
+    host: Annotated[str, typer.Option("--host", help="Where to listen; beyond this machine with LRIAD_TOKEN only.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option("--port", help="0 takes a free one.")] = 8000,
+    queue: Annotated[int, typer.Option("--queue", help="Pictures that may wait; more are turned away.")] = 128,
+    max_new_tokens: TokensOption = 512,
+    device: DeviceOption = None,
+) -> None:
+    """Open a station: a page and an API where pictures are inspected, reviewed and labelled.
+
+    Where the environment variable LRIAD_TOKEN is set, every request must bring it. What was accepted is judged, also
+    after a kill: the same command goes on.
+    """
+    from lriad.serving.api import Settings
+    from lriad.serving.serve import serve
+    from lriad.serving.store import Store
+
+    serve(
+        Store(store, database),
+        Settings(token=os.environ.get("LRIAD_TOKEN") or None),
+        host=host,
+        port=port,
+        policy=policy,
+        mode=mode,
+        threshold=threshold,
+        memories=memory or (),
+        calibrations=calibration or (),
+        note=note,
+        max_new_tokens=max_new_tokens,
+        device=device,
+        queue=queue,
+    )
+
+
+@app.command("watch")
+def watch_folder(
+    folder: Annotated[Path, typer.Argument(help="Where pictures arrive, with the folders in it.")],
+    object_name: ObjectOption = None,
+    store: StoreOption = Path("station"),
+    database: DatabaseOption = None,
+    move_to: Annotated[
+        Path | None,
+        typer.Option("--move-to", help="Move pictures into defect/, normal/ and review/ there; none is overwritten."),
+    ] = None,
+    tag: Annotated[bool, typer.Option("--tag", help="Write the verdict beside each, as NAME.lriad.json.")] = False,
+    webhook: Annotated[
+        str | None, typer.Option("--webhook", help="An http(s) address that each verdict is posted to as JSON.")
+    ] = None,
+    every: Annotated[float, typer.Option("--every", help="Seconds between two looks.")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="End when all that is there is handled.")] = False,
+    policy: PolicyOption = "embedded",
+    mode: ModeOption = "reason",
+    threshold: ThresholdOption = None,
+    memory: MemoryOption = None,
+    calibration: Annotated[
+        Path | None, typer.Option("--calibration", help="Thresholds, as lriad calibrate has made them.")
+    ] = None,
+    note: NoteOption = None,
+    roi: RoiOption = None,
+    tiles: TilesOption = None,
+    max_new_tokens: TokensOption = 512,
+    device: DeviceOption = None,
+) -> None:
+    """Inspect pictures as they arrive in a folder; one line each. A station may use the same store.
+
+    The same command goes on where it was stopped or killed. With --once, the exit code is that of lriad inspect.
+    """
+    from lriad.inspection import Inspector
+    from lriad.serving.store import Store
+    from lriad.serving.watch import Handled, watch
+
+    if object_name is None and memory is not None:
+        from lriad.memory import load_memory
+
+        object_name = load_memory(memory).object_name
+    if object_name is None:
+        raise LriadError("which part is it? Name it in words, such as --object 'magnetic tile'")
+    inspector = Inspector(
+        policy,
+        mode=mode,
+        threshold=threshold,
+        calibration=calibration,
+        max_new_tokens=max_new_tokens,
+        device=device,
+        **_context(memory, None, note, roi, tiles),
+    )
+    inspector.loaded()
+
+    def report(handled: Handled) -> None:
+        typer.echo("\t".join(map(_plain, (str(handled.place), handled.decision, handled.error or ""))))
+
+    counts = watch(
+        folder,
+        Store(store, database),
+        inspector,
+        object_name=object_name,
+        move_to=move_to,
+        tag=tag,
+        webhook=webhook,
+        every=every,
+        once=once,
+        report=report,
+    )
+    raise typer.Exit(3 if counts["failed"] else 1 if counts["defect"] or counts["review"] else 0)
+
+
+@app.command()
+def labels(
+    output: Annotated[Path, typer.Argument(help="A new folder.")],
+    object_name: ObjectOption = None,
+    store: StoreOption = Path("station"),
+    database: DatabaseOption = None,
+) -> None:
+    """Write what people have said of a station's pictures as a data set: folder:OUTPUT."""
+    from lriad.serving.export import export_labels
+    from lriad.serving.store import Store
+
+    if not store.is_dir():
+        raise LriadError(f"{store}: no such store; name the --store of the station")
+    count = export_labels(Store(store, database), output, object_name)
+    typer.echo(f"folder:{output}")
+    typer.echo(f"{count} labelled pictures", err=True)
+
+
 # --- the way in ---------------------------------------------------------------------------------------------
 
 

@@ -150,6 +150,16 @@ def test_between_two_ranks_the_rate_is_interpolated_and_kept_too(count, draw):
     assert whole - luck <= kept <= 0.05 + luck
 
 
+@pytest.mark.parametrize("count", [20, 30])
+def test_of_numbers_in_two_heaps_the_rate_is_kept_up_to_one_rank(count):
+    from lriad.memory.memory import _ranked
+
+    rng = np.random.default_rng(count)
+    numbers = rng.normal(size=(4000, count + 1)) + 100 * (rng.random((4000, count + 1)) < 0.05)
+    kept = np.mean([_ranked(0.0, row).alarm_rate <= 0.05 for row in numbers])
+    assert kept <= (np.floor(0.05 * (count + 1)) + 1) / (count + 1)
+
+
 def test_the_rate_between_two_good_samples_is_between_theirs():
     from lriad.memory.memory import _ranked
 

@@ -220,7 +220,7 @@ class Inspector:
             self.calibration.check(self._binding(policy))
         if self.heatmap and self.memory is None and not hasattr(policy, "depths"):
             raise LriadError("a server shows no heat-map: load the policy here, or give a memory")
-        for folder in filter(None, (self.overlays, self.maps)):
+        for folder in [folder for folder in (self.overlays, self.maps) if folder is not None]:
             try:
                 Path(folder).mkdir(parents=True, exist_ok=True)
             except OSError as error:

@@ -344,7 +344,8 @@ class Rank:
         score: The higher the more unusual; 0 for a usual good image.
         alarm_rate: How often a good part would be as unusual. As unusual as the k-th of n good samples is k / (1 + n),
             which exchangeable images keep exactly (a conformal p-value); in between it is interpolated, which they keep
-            up to terms of order 1 / n^2 (Beran and Hall, J. R. Statist. Soc. B 55, 643, 1993).
+            up to terms of order 1 / n^2 where the numbers are spread smoothly (Beran and Hall, J. R. Statist. Soc. B,
+            55:643, 1993), and never by more than 1 / (1 + n).
         lowest: The lowest that so few samples can promise: 1 / (1 + good samples).
     """
 

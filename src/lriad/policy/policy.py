@@ -33,6 +33,7 @@ from lriad.prompt import PLAIN, Context, build_messages
 S = TypeVar("S")
 T = TypeVar("T")
 
+_KEPT_PROMPTS = 1024
 CPU_TOKENS = 1024
 """Tokens that a CPU computes together."""
 
@@ -129,6 +130,8 @@ class Policy:
                 build_messages(object_name, context), add_generation_prompt=True, tokenize=False
             )
             if not context.evidence:  # which hardly comes twice
+                if len(self._prompts) >= _KEPT_PROMPTS:
+                    self._prompts.clear()
                 self._prompts[object_name, context] = known
         return known
 

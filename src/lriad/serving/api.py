@@ -524,7 +524,7 @@ async def _explained(station: Station, row: Inspection, timeout: float) -> Any:
 
 
 def _marked(row: Inspection, picture: Path, side: int, heatmap_HW: Any, boxes: Any) -> bytes:
-    from lriad.explain import SCALE_MEMORY, SCALE_POLICY, marked
+    from lriad.explain import marked, scale_of
 
     shown = preview(picture, side)
     wide, high = shown.width / row.width, shown.height / row.height
@@ -532,8 +532,7 @@ def _marked(row: Inspection, picture: Path, side: int, heatmap_HW: Any, boxes: A
         (int(left * wide), int(top * high), math.ceil(right * wide), math.ceil(bottom * high))
         for left, top, right, bottom in boxes
     ]
-    scale = SCALE_MEMORY if (row.verdict or {}).get("memory") else SCALE_POLICY
-    return as_jpeg(marked(shown, heatmap_HW, small, scale))
+    return as_jpeg(marked(shown, heatmap_HW, small, scale_of((row.verdict or {}).get("memory"))))
 
 
 # --- the routes, to read --------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import sys
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -19,11 +18,11 @@ _GRACE = 10
 """Seconds that requests under way get when the station is to end; what they wait for is judged after the next start."""
 
 
-def serve(store: str | Path, settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, **of: Any) -> None:
+def serve(store: Store, settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, **of: Any) -> None:
     """Run a station until it is told to end.
 
     Args:
-        store: Its folder.
+        store: Where to; one station a store.
         settings: With a token, where others than this machine can reach it.
         host, port: Where it listens; port 0 takes a free one.
         of: As for `Station`.
@@ -34,7 +33,7 @@ def serve(store: str | Path, settings: Settings, *, host: str = "127.0.0.1", por
     if settings.token is None and host not in LOOPBACK:
         raise LriadError(f"host {host}: others could reach the station there; set a token in LRIAD_TOKEN")
     with _listener(host, port) as listener:
-        station = Station(Store(store), **of)
+        station = Station(store, **of)
         app = create_app(station, settings)
         station.start()  # here, where what is wrong is one line
         shown = f"[{host}]" if ":" in host else host
