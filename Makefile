@@ -30,10 +30,12 @@ results: setup ## Measure everything in docs/results (a day; goes on where it wa
 	$(BIN)/lriad pretrain --output runs/pretrain
 	$(BIN)/python experiments/eyes.py --run runs/pretrain
 	$(BIN)/python experiments/policy.py
+	$(BIN)/python experiments/heatmap.py
 	$(BIN)/python experiments/ceiling.py
 	$(BIN)/python experiments/evidence.py --jobs 2
 	@[ -z "$$LRIAD_REAL_DATA" ] || $(BIN)/python experiments/practitioner.py --draws 3
 	@[ -z "$$LRIAD_REAL_DATA" ] || $(BIN)/python experiments/memory.py
+	@[ -z "$$LRIAD_REAL_DATA" ] || $(BIN)/python experiments/station.py
 
 lint: setup ## Check style, format and types
 	$(BIN)/ruff check .

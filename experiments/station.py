@@ -69,9 +69,9 @@ def station(store: Path) -> Iterator[str]:
     try:
         for _ in range(240):
             try:
-                if requests.get(f"{address}/api/health", timeout=5).ok:
+                if requests.get(f"{address}/api/health", timeout=60).ok:  # it listens before the policy is loaded
                     break
-            except requests.ConnectionError:
+            except requests.RequestException:
                 time.sleep(0.5)
         yield address
     finally:

@@ -387,7 +387,7 @@ def test_remembered_parts_are_compared_with_in_inspection_and_evaluation(
     arguments = ("--policy", "embedded", "--data", f"folder:{parts}", "--categories", "screw", "--mode", "fast")
     code, out, _ = lriad("evaluate", *arguments, "--memory", memory, "--output", tmp_path / "run")
     assert code == 0
-    assert "As the memory of good parts, or a calibration, decides" in out
+    assert "As the memory of good parts decides" in out
     assert "Setting: 6 good" in out
     assert "6 images of the data set are in the memory" in out
 

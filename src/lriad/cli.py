@@ -642,9 +642,20 @@ def calibrate(
         raise LriadError("give either --policy and --data, or --predictions FILE")
     if predictions is None and data is None:
         raise LriadError("give the labelled images to calibrate on: --data SPEC, such as folder:PATH")
-    from lriad.calibration import calibrate as fit
+    from lriad.calibration.fit import calibrate as fit
+    from lriad.calibration.fit import check_settings
     from lriad.data import load_dataset
 
+    settings: dict[str, Any] = {
+        "max_miss_rate": max_miss_rate,
+        "max_false_alarm_rate": max_false_alarm_rate,
+        "confidence": confidence,
+        "guarantee": guarantee,
+        "cost_escape": cost_escape,
+        "cost_overkill": cost_overkill,
+        "defect_rate": defect_rate,
+        "recalibrate": recalibrate,
+    }
     samples = None if data is None else load_dataset(data, split=split, categories=_names(categories))
     remembered = 0
     if predictions is not None:
@@ -655,6 +666,7 @@ def calibrate(
         from lriad.inspection.evaluate import predict
 
         assert samples is not None
+        check_settings(samples, **settings)
         rows, remembered = predict(
             samples,
             output.with_suffix(".predictions.jsonl"),
@@ -668,17 +680,7 @@ def calibrate(
             progress=True,
             **_context(memory, reference, note, roi, tiles),
         )
-    found = fit(
-        rows,
-        max_miss_rate=max_miss_rate,
-        max_false_alarm_rate=max_false_alarm_rate,
-        confidence=confidence,
-        guarantee=guarantee,
-        cost_escape=cost_escape,
-        cost_overkill=cost_overkill,
-        defect_rate=defect_rate,
-        recalibrate=recalibrate,
-    )
+    found = fit(rows, **settings)
     found.save(output)
     typer.echo(found.summary())
     if remembered:

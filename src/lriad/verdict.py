@@ -10,6 +10,8 @@ from typing import Any, Literal
 VerdictLabel = Literal["defect", "normal", "unparsable"]
 Decision = Literal["defect", "normal", "review"]
 Mode = Literal["reason", "fast"]
+DecidedBy = Literal["label", "p_defect", "score", "alarm_rate"]
+DecidedBy = Literal["label", "p_defect", "score", "alarm_rate"]
 
 _TAG = r"</?(?:think|answer)>"
 # The tempered dot keeps a second tag from hiding in the reasoning.
@@ -100,8 +102,10 @@ class Verdict:
         view: Left, top, right and bottom, in pixels, of the part of the image that the text speaks of; None where that
             is all of it.
         calibration: SHA-256 of the calibration that decided, None without one.
-        normal_below: The calibration's lower limit, on `score` with a memory, else on `p_defect`; between it and the
-            upper one is `review`. None without a calibration.
+        decided_by: The field that decided: `label`; `p_defect` or `score` where that is `limit` or higher; `alarm_rate`
+            where that is `limit` or lower. An unparsable answer is `review` whatever it is.
+        limit: From (up to) which a part is defective; None where the label decided.
+        normal_below: Of a calibration: what lies from there up to `limit` is `review`; None without one.
         probability: P(defect) by the calibration's scale, where it brings one.
         boxes: Left, top, right and bottom, in pixels, of what stands out in the heat-map; None without one.
         heatmap: On request, (H, W), NaN where nothing was looked at: with a memory the deviation of each place on the
@@ -133,6 +137,8 @@ class Verdict:
     unusual_place: str | None = None
     view: tuple[int, int, int, int] | None = None
     calibration: str | None = None
+    decided_by: DecidedBy = "label"
+    limit: float | None = None
     normal_below: float | None = None
     probability: float | None = None
     boxes: tuple[tuple[int, int, int, int], ...] | None = None

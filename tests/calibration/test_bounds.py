@@ -91,3 +91,9 @@ def test_the_tables_of_the_guide_are_true():
     for line in lines:
         parts = int(line[0])
         assert line[1:] == [percent(upper_bound(0, parts, c)) for c in (0.9, 0.95, 0.975, None)], line
+
+
+def test_a_rate_that_no_number_of_parts_shows_is_refused():
+    assert images_needed(1e-9, 0.95, 10**6) < 2**53
+    with pytest.raises(LriadError, match="rate 1e-17: expected 1e-09 or more"):
+        images_needed(1e-17, 0.95)

@@ -83,8 +83,13 @@ def _changed(content, path, value):
         (["format"], "lriad-calibration-0", "format: "),
         (["calibration", "normal_below"], 0.01, "was changed since it was made"),
         (["calibration", "normal_below"], "0.01", "calibration.normal_below: "),
-        (["calibration", "normal_below"], float("inf"), "thresholds"),
-        (["calibration", "normal_below"], float("nan"), "thresholds"),
+        (["calibration", "normal_below"], float("inf"), "calibration.normal_below: "),
+        (["calibration", "normal_below"], float("nan"), "calibration.normal_below: "),
+        (["calibration", "normal_below"], 0.999, "calibration: .*thresholds 0.999 and"),
+        (["calibration", "good_values", 0], float("nan"), "calibration.good_values.0: "),
+        (["calibration", "costs", "escape"], float("-inf"), "calibration.costs.escape: "),
+        (["calibration", "recalibration", "share"], float("inf"), "calibration.recalibration.share: "),
+        (["calibration", "defect_rate"], 10**400, "calibration.defect_rate: "),
         (["calibration", "promises", 0, "rate"], 0.001, "was changed since it was made"),
         (["calibration", "promises", 0, "error"], "hit", r"calibration.promises.0.error: "),
         (["calibration", "binding", "mode"], 3, "calibration.binding.mode: "),
@@ -103,6 +108,36 @@ def test_a_changed_file_is_refused(found, tmp_path, path, value, message):
         load_calibration(file)
     assert str(refused.value).startswith(f"{file}: ")
     assert "\n" not in str(refused.value)
+
+
+def test_a_number_too_large_for_a_float_is_refused(found, tmp_path):
+    file = tmp_path / "parts.calibration.json"
+    found.save(file)
+    file.write_text(file.read_text().replace('"defect_rate": 0.01', '"defect_rate": 1e999'))
+    with pytest.raises(LriadError, match=r"calibration.defect_rate: "):
+        load_calibration(file)
+
+
+def test_names_of_any_encoding_are_kept(rows, tmp_path):
+    strange = {"object_name": "Bl\udce4ttchen", "note": "caf\udce9 ß"}
+    made = rows([0.9] * 9, **strange)
+    found = calibrate(made, max_miss_rate=0.2, guarantee="mean")
+    file = tmp_path / "parts.calibration.json"
+    found.save(file)
+    assert file.read_bytes().isascii()
+    loaded = load_calibration(file)
+    assert loaded == found
+    loaded.check(Binding.of(made[0]))
+    loaded.check_name(strange["object_name"])
+    with pytest.raises(LriadError, match="not of"):
+        loaded.check_name("Bl\udce5ttchen")
+
+
+def test_rows_of_our_inspector_without_a_setting_are_zero_shot(found, rows):
+    [row] = rows([0.9])
+    del row["setting"]
+    found.check(Binding.of(row))
+    assert Binding.of({"id": "1", "score": 3.0}).setting is None  # another system's
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff\xfe\x00", b'{"format": "lriad-calibration-1"', b"null"])

@@ -88,8 +88,9 @@ def test_what_cannot_be_compared_is_refused(found, rows):
         drift(found, rows([], [0.5] * 50), batch=19)
     with pytest.raises(LriadError, match="level 5: "):
         drift(found, rows([], [0.5] * 50), level=5)
-    with pytest.raises(LriadError, match="no inspected image"):
-        drift(found, [])
+    for none_kept in ([], rows([0.9] * 50)):
+        with pytest.raises(LriadError, match=r"no inspected image to compare: .*not of known defects alone"):
+            drift(found, none_kept)
     no_good = calibrate(rows([0.9] * 9, [0.1] * 19), max_miss_rate=0.2, guarantee="mean")
     with pytest.raises(LriadError, match="has 19 good parts to compare with, and 20 are needed"):
         drift(no_good, rows([], [0.5] * 50))

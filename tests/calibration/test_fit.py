@@ -8,12 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lriad.calibration import calibrate
+from lriad.calibration.fit import check_settings
+from lriad.data.sample import Sample
 from lriad.errors import LriadError
 
 from .conftest import make_rows
 
 quick = settings(max_examples=60, deadline=None)
 values = st.lists(st.floats(0, 1), min_size=12, max_size=60)
+
+
+def samples_of(made):
+    """What is known of the rows' images before they are inspected."""
+    return [Sample(row["id"], row["id"], row["truth"], "tile", "tile", group=row["group"]) for row in made]
 
 
 def decisions(found, made):
@@ -127,9 +134,12 @@ def test_a_band_for_review_where_no_threshold_keeps_both(rows):
     ],
 )
 def test_too_few_labels_say_what_they_can_promise_and_how_many_are_needed(rows, defects, good, settings, message):
+    made = rows(np.linspace(0.5, 1, defects), np.linspace(0, 0.5, good))
     with pytest.raises(LriadError, match=message) as refused:
-        calibrate(rows(np.linspace(0.5, 1, defects), np.linspace(0, 0.5, good)), **settings)
+        calibrate(made, **settings)
     assert "\n" not in str(refused.value)
+    with pytest.raises(LriadError, match=message):
+        check_settings(samples_of(made), **settings)
 
 
 def test_the_needed_number_of_labels_is_enough(rows):
@@ -225,6 +235,7 @@ def test_rows_of_several_settings_are_refused(rows, field, value, named):
         ({}, "nothing to keep"),
         ({"max_miss_rate": 2}, "max miss rate 2: expected a number between 0 and 1"),
         ({"max_false_alarm_rate": 0}, "max false-alarm rate 0"),
+        ({"max_miss_rate": 1e-17}, "max miss rate 1e-17: expected 1e-09 or more"),
         ({"max_miss_rate": 0.1, "confidence": 95}, "confidence 95"),
         ({"max_miss_rate": 0.1, "guarantee": "always"}, "guarantee 'always'"),
         ({"cost_escape": 5}, "one cost alone"),
@@ -235,9 +246,12 @@ def test_rows_of_several_settings_are_refused(rows, field, value, named):
         ({"max_miss_rate": 0.5, "guarantee": "mean", "recalibrate": "isotonic"}, "4 defective parts with a value"),
     ],
 )
-def test_settings_out_of_range_are_refused(rows, settings, message):
+def test_settings_out_of_range_are_refused_before_and_after_inspection(rows, settings, message):
+    made = rows([0.9, 0.8, 0.7, 0.6], [0.1, 0.2])
     with pytest.raises(LriadError, match=message):
-        calibrate(rows([0.9, 0.8, 0.7, 0.6], [0.1, 0.2]), **settings)
+        calibrate(made, **settings)
+    with pytest.raises(LriadError, match=message):
+        check_settings(samples_of(made), **settings)
 
 
 @pytest.mark.parametrize(
@@ -262,3 +276,30 @@ def test_mostly_unreadable_answers_leave_thresholds_finite(rows):
     assert (found.defective.normal, found.good.defect) == (1, 0)
     found = calibrate(rows([None] * 9 + [0.4], [None] * 9 + [0.6]), max_false_alarm_rate=0.3, guarantee="mean")
     assert found.defect_from == 0.4
+
+
+def test_before_inspection_labels_and_groups_are_counted(rows):
+    made = rows(np.full(20, 0.9), np.full(20, 0.1))
+    check_settings(samples_of(made), max_miss_rate=0.2, recalibrate="isotonic")
+    for row in made[1:20]:
+        row["group"] = "one part"
+    with pytest.raises(LriadError, match="2 defective parts can promise"):
+        check_settings(samples_of(made), max_miss_rate=0.2)
+    with pytest.raises(LriadError, match="give labelled defects and good images"):
+        check_settings(samples_of(made[:20]), cost_escape=1, cost_overkill=1)
+
+
+def test_the_command_refuses_what_cannot_be_kept_before_it_inspects(tmp_path, monkeypatch, capsys):
+    from lriad import cli
+    from lriad.data.synthetic import make_dataset
+
+    folder = make_dataset("textures", tmp_path / "data", images=4, defect_ratio=0.5, categories=["leather"])
+    output = tmp_path / "leather.calibration.json"
+    arguments = ["--policy", "embedded", "--data", f"jsonl:{folder / 'samples.jsonl'}", "--output", str(output)]
+    for options, message in (([], "nothing to keep"), (["--max-miss-rate", "0.02"], "needs 149")):
+        monkeypatch.setattr("sys.argv", ["lriad", "calibrate", *arguments, *options])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert stop.value.code == 2
+        assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]

@@ -266,3 +266,65 @@ def test_the_difference_of_undefined_metrics_is_undefined():
     difference = paired_difference(evaluation, evaluation, resamples=20)
     undefined = dataclasses.asdict(difference)
     assert [undefined[key] for key in ("pooled", "pooled_interval", "mean", "mean_interval")] == [None] * 4
+
+
+def calibrated(low, high, **fields):
+    """Rows that a calibration on p_defect has decided, with review between two limits."""
+    rows = made_rows(calibration="c" * 64, threshold=high, normal_below=low, **fields)
+    for row in rows:
+        p = row["p_defect"]
+        row["decision"] = "normal" if p < low else "defect" if p >= high else "review"
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("fields", "decided_by", "title"),
+    [
+        ({}, "calibration", "As the calibration decides (normal below 0.16, defect from 0.35);"),
+        ({"normal_below": 0.35}, "calibration", "As the calibration decides (defect from 0.35);"),
+        ({"normal_below": None}, "calibration", "As the calibration decides (defect from 0.35);"),  # earlier versions
+        (
+            {"threshold": None, "memory": "m" * 64, "score": 1.0, "normal_below": -1.5},
+            "calibration",
+            "As the calibration decides (normal below -1.5);",
+        ),
+        ({"calibration": None, "normal_below": None}, "threshold", "At the threshold (0.35);"),
+        (
+            {"calibration": None, "normal_below": None, "memory": "m" * 64, "score": 1.0, "threshold": None},
+            "memory",
+            "As the memory of good parts decides;",
+        ),
+    ],
+)
+def test_the_tables_say_what_decides(fields, decided_by, title):
+    evaluation = evaluate_predictions([row | fields for row in calibrated(0.16, 0.35)], resamples=0)
+    assert evaluation.decided_by == (decided_by,)
+    assert title in evaluation.to_markdown()
+    at = evaluation.to_json()["at_threshold"]
+    assert at["decided_by"] == [decided_by]
+    assert at["normal_below"] == list(evaluation.normal_below)
+
+
+def test_several_limits_and_deciders_are_said():
+    rows = calibrated(0.16, 0.35)
+    rows[0] |= {"normal_below": 0.2, "threshold": 0.4}
+    evaluation = evaluate_predictions(rows, resamples=0)
+    assert (evaluation.normal_below, evaluation.thresholds) == ((0.16, 0.2), (0.35, 0.4))
+    assert "(normal below 0.16 to 0.2, defect from 0.35 to 0.4)" in evaluation.to_markdown()
+    rows[0] |= {"normal_below": None, "calibration": None}
+    assert (
+        "As calibration or threshold decides, each of some images"
+        in evaluate_predictions(rows, resamples=0).to_markdown()
+    )
+    rows[0] |= {"threshold": None}
+    undecided = evaluate_predictions(rows, resamples=0)
+    assert (undecided.at_threshold, undecided.decided_by, undecided.thresholds) == (None, (), ())
+
+
+def test_a_heat_map_that_cannot_be_read_ends_no_evaluation(tmp_path):
+    rows = made_rows()
+    rows[1]["image_sha256"] = "b" * 64
+    (tmp_path / ("b" * 16 + ".npy")).write_bytes(b"PK\x03\x04")
+    evaluation = evaluate_predictions(rows, maps=tmp_path, resamples=0)
+    assert evaluation.localisation is None
+    assert any(note.startswith("1 heat-maps could not be read") for note in evaluation.notes)

@@ -8,7 +8,7 @@ import pytest
 from lriad.data.sample import Sample
 from lriad.errors import LriadError
 from lriad.evaluation import evaluate_predictions, read_predictions
-from lriad.evaluation.predictions import NO_PREDICTION, check_row
+from lriad.evaluation.predictions import NO_PREDICTION, check_row, ranked_by
 
 ROWS = [
     {"id": "nut/1.png", "truth": "defect", "category": "nut", "label": "A", "p_defect": 0.9},
@@ -242,3 +242,20 @@ def test_a_file_name_of_another_encoding_survives_in_both_forms(tmp_path):
     assert read_predictions(write_jsonl(tmp_path / "p.jsonl", rows))[0]["id"] == name
     failed = [*rows, {"id": "2" + name, "category": name, "error": "broken"}]
     evaluate_predictions(failed, resamples=0).to_markdown().encode("utf-8")
+
+
+def test_what_images_are_ranked_by():
+    p, score, both = {"p_defect": 0.5}, {"score": 2.0}, {"p_defect": 0.5, "score": 2.0}
+    assert ranked_by([p, both]) == "p_defect"
+    assert ranked_by([score, {"label": "A"}]) == ranked_by([]) == "score"
+    assert ranked_by([{**both, "memory": "a" * 64}]) == "score"
+    with pytest.raises(LriadError, match="two scales"):
+        ranked_by([p, score])
+
+
+def test_the_lower_limit_is_a_number():
+    row = {"id": "1", "label": "A"}
+    assert check_row({**row, "normal_below": "0.25"}, "here")["normal_below"] == 0.25
+    assert check_row({**row, "normal_below": ""}, "here")["normal_below"] is None
+    with pytest.raises(LriadError, match="here: normal_below 'low' is not a finite number"):
+        check_row({**row, "normal_below": "low"}, "here")

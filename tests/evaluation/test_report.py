@@ -160,6 +160,43 @@ def test_a_memory_ranks_by_its_score(tmp_path):
     assert not any("Reliability" in text for text in page.texts)
 
 
+def banded(id_, truth, p, **fields):
+    """A row as a calibration decides, at 0.2 and 0.6."""
+    decision = "normal" if p < 0.2 else "defect" if p >= 0.6 else "review"
+    given = {"threshold": 0.6, "normal_below": 0.2, "calibration": "c" * 64}
+    return prediction(id_, truth, p, **{**given, "decision": decision, **fields})
+
+
+def test_both_limits_of_a_calibration_are_shown_and_say_what_is_how_wrong(tmp_path):
+    rows = [
+        banded("barely passed", "defect", 0.19),
+        banded("barely called", "normal", 0.61),
+        banded("quite called", "normal", 0.9),
+        banded("open", "normal", 0.4),
+        banded("found", "defect", 0.9),
+        banded("passed", "normal", 0.1),
+    ]
+    file = written(rows, tmp_path)
+    page = read(file)
+    assert [card["id"] for card in page.cards[:3]] == ["quite called", "barely passed", "barely called"]
+    assert {(card["normal_below"], card["threshold"]) for card in page.cards} == {(0.2, 0.6)}
+    limits = "normal below 0.2, defect from 0.6"
+    assert page.texts[page.texts.index("Decided by p_defect") + 1] == limits
+    assert any(text.endswith(f"Dashed: {limits}.") for text in page.texts)
+    lines = re.findall(r'<line class="threshold" x1="([\d.]+)"', file.read_text(encoding="utf-8"))
+    assert len(set(lines)) == 2
+    assert len(lines) == 4  # of good and of defective images
+
+
+def test_the_lower_limit_on_a_score_is_drawn_there(tmp_path):
+    given = {"memory": "a" * 64, "threshold": None, "normal_below": 2.5}
+    rows = [banded(f"{i}", "defect" if i % 2 else "normal", 0.5, score=float(i), **given) for i in range(8)]
+    file = written(rows, tmp_path)
+    page = read(file)
+    assert page.texts[page.texts.index("Decided by score") + 1] == "normal below 2.5"
+    assert file.read_text(encoding="utf-8").count('<line class="threshold"') == 2
+
+
 def test_other_systems_need_not_say_more_than_a_score_or_a_label(tmp_path):
     scores = [{"id": f"{i}", "truth": "defect" if i % 2 else "normal", "score": i * 1e4} for i in range(6)]
     page = read(written(scores, tmp_path))
@@ -258,7 +295,7 @@ def test_heat_maps_lie_over_the_pictures_they_belong_to(tmp_path, photograph):
     values[5, 7] = 1.0
     np.save(maps / f"{hashes[0][:16]}.npy", values)
     np.save(maps / f"{hashes[1][:16]}.npy", np.array([{"no": "numbers"}]), allow_pickle=True)
-    (maps / f"{hashes[2][:16]}.npy").write_bytes(b"\x93NUMPY cut")
+    (maps / f"{hashes[2][:16]}.npy").write_bytes(b"PK\x03\x04")
     cards = {card["id"]: card for card in read(written(rows, tmp_path / "run", maps=maps)).cards}
     assert [row["id"] for row in rows if "heatmap" in cards[row["id"]]] == [rows[0]["id"]]
     assert cards[rows[3]["id"]]["boxes"] == [[1, 2, 30, 40]]
@@ -460,3 +497,20 @@ def test_the_page_reads_without_javascript(chromium, tmp_path):
     assert page.get_by_role("table").first.is_visible()
     assert not page.locator("#filters").is_visible()
     context.close()
+
+
+def test_a_card_marks_both_limits(chromium, tmp_path):
+    rows = [banded("open", "normal", 0.4), banded("found", "defect", 0.9)]
+    page = chromium.new_page()
+    page.goto(written(rows, tmp_path).as_uri())
+    card = page.locator("#cards > li").first
+    assert card.locator(".bar b").evaluate_all("marks => marks.map(mark => mark.style.left)") == ["20%", "60%"]
+    facts = card.locator(".facts").inner_text().split("\n")
+    assert facts[facts.index("Normal below") + 1] == "0.2"
+    assert facts[facts.index("Defect from") + 1] == "0.6"
+    page.close()
+    page = chromium.new_page()
+    page.goto(written(four_kinds(), tmp_path).as_uri())
+    assert page.locator("#cards > li").first.locator(".bar b").count() == 1
+    assert "Threshold" in page.locator("#cards > li").first.locator(".facts").inner_text()
+    page.close()

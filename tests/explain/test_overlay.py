@@ -74,5 +74,5 @@ def test_a_picture_that_is_gone_or_a_folder_that_cannot_be_written_is_one_line(t
 
 
 def test_a_memorys_map_and_a_policys_have_scales_of_their_own():
-    assert scale_of(None) == (0.15, 1.0)
+    assert scale_of(None) == (0.1, 0.6)
     assert scale_of("m") == (1.0, 6.0)

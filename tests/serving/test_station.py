@@ -97,6 +97,11 @@ def test_each_product_is_judged_by_its_own(
         assert products["cloth"]["drifted"] is False  # the very pictures that it was calibrated with
         counted = [line for line in served.get("/metrics").text.splitlines() if 'product="leather"' in line]
         assert counted
+        [p_value] = [
+            line for line in served.get("/metrics").text.splitlines() if line.startswith("lriad_drift_p_value{")
+        ]
+        assert p_value.startswith('lriad_drift_p_value{product="cloth"}')  # of leather there are too few
+        assert float(p_value.split()[-1]) == pytest.approx(products["cloth"]["p_value"])
 
 
 def test_what_does_not_fit_together_is_refused(

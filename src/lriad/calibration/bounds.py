@@ -18,6 +18,8 @@ from lriad.errors import LriadError
 
 LEVEL = 0.95
 """Of the intervals that are reported."""
+SMALLEST_RATE = 1e-9
+"""That is promised."""
 _MOST = 2**53
 """Parts up to which a number is looked for."""
 
@@ -68,18 +70,18 @@ def images_needed(rate: float, confidence: float | None, errors: int = 0) -> int
     """The smallest number of parts at which so many errors are few enough for a promise.
 
     Args:
-        rate: What is promised at most, in (0, 1).
+        rate: What is promised at most, from `SMALLEST_RATE` to below 1.
         confidence: In (0, 1); None for a promise in the mean.
-        errors: That may lie beyond the threshold, 0 or more.
+        errors: That may lie beyond the threshold, 0 to a million.
 
     Raises:
-        LriadError: The rate or the confidence is not between 0 and 1.
+        LriadError: The rate or the confidence is out of its range.
 
     Example:
         >>> images_needed(0.02, 0.95)
         149
     """
-    check_share("rate", rate)
+    check_rate("rate", rate)
     if confidence is not None:
         check_share("confidence", confidence)
     needed = range(errors + 1, _MOST)
@@ -90,6 +92,13 @@ def check_share(name: str, value: float) -> None:
     """Raise LriadError where a rate or a confidence is no number between 0 and 1."""
     if not 0 < value < 1:
         raise LriadError(f"{name} {value:g}: expected a number between 0 and 1, such as 0.02 for 2 %")
+
+
+def check_rate(name: str, value: float) -> None:
+    """Raise LriadError where a rate cannot be promised."""
+    check_share(name, value)
+    if value < SMALLEST_RATE:
+        raise LriadError(f"{name} {value:g}: expected {SMALLEST_RATE:g} or more, for less no line has parts enough")
 
 
 def percent(share: float) -> str:

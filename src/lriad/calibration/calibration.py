@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from lriad.calibration.bounds import interval, percent
 from lriad.calibration.recalibration import Recalibration, log_odds
@@ -41,7 +41,11 @@ class Binding:
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Binding:
         """That of a prediction; what another system's row does not say is None."""
-        return cls(**{field.name: row.get(field.name) or None for field in dataclasses.fields(cls)})
+        names = [field.name for field in dataclasses.fields(cls)]
+        values = {name: as_text(row[name]) if row.get(name) else None for name in names}
+        if values["policy_sha256"]:  # Rows of earlier versions have no setting: there was only this one.
+            values["setting"] = values["setting"] or "zero-shot"
+        return cls(**values)
 
     def differences(self, other: Binding) -> str:
         """What another has in place of this one's; '' where they are equal."""
@@ -213,7 +217,7 @@ class Calibration:
     def check_name(self, object_name: str | None) -> None:
         """Raise LriadError where a product is none of those that it was made with."""
         known = {name.strip().casefold() for name in self.object_names}
-        if known and (object_name or "").strip().casefold() not in known:
+        if known and as_text(object_name or "").strip().casefold() not in known:
             raise LriadError(f"this calibration is of {_listed(self.object_names)}, not of {_short(object_name)}")
 
     def decide(self, label: str | None, value: float | None) -> Decision:
@@ -255,8 +259,8 @@ class Calibration:
         content = {"format": FORMAT, "sha256": self.sha256, "calibration": dataclasses.asdict(self)}
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("w", encoding="utf-8") as opened:
-                json.dump(content, opened, indent=1, ensure_ascii=False)
+            with partial.open("w", encoding="ascii") as opened:
+                json.dump(content, opened, indent=1)
                 opened.write("\n")
                 opened.flush()
                 os.fsync(opened.fileno())
@@ -327,6 +331,11 @@ def scale(value: float, quantity: Quantity) -> float:
     return log_odds(value) if quantity == "p_defect" else value
 
 
+def as_text(value: Any) -> str:
+    """A text that any JSON can hold: a name in another encoding is kept by the codes of its strange characters."""
+    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def value_of(row: Mapping[str, Any], quantity: Quantity) -> float | None:
     """What decides on a prediction; None where it goes to review whatever the thresholds are."""
     return None if row.get("label") == "unparsable" else row.get(quantity)
@@ -366,6 +375,8 @@ def load_calibration(file: str | Path) -> Calibration:
 
 @dataclass(frozen=True)
 class _File:
+    __pydantic_config__: ClassVar = {"allow_inf_nan": False}
+
     format: Literal["lriad-calibration-1"]
     sha256: str
     calibration: Calibration

@@ -64,8 +64,8 @@ def drift(
             calibrations (an unlucky set of good images is compared with all of them).
 
     Raises:
-        LriadError: No image was inspected, or with other settings, the calibration has too few good images, or a
-            setting is out of its range.
+        LriadError: No image was inspected, known defects aside, or with other settings, the calibration has too few
+            good images, or a setting is out of its range.
     """
     check_share("level", level)
     if batch is not None and batch < MIN_FOR_DRIFT:
@@ -79,14 +79,14 @@ def drift(
     for row in inspected:
         calibration.check(Binding.of(row))
         calibration.check_name(row.get("object_name"))
-    if not inspected:
-        raise LriadError("no inspected image to compare: give the predictions of a line")
     kept = [row for row in inspected if row.get("truth") != "defect"]
+    if not kept:
+        raise LriadError("no inspected image to compare: give the predictions of a line, not of known defects alone")
     return [_compared(calibration, part, level) for part in _batches(kept, batch)]
 
 
 def _batches(rows: Sequence[Mapping[str, Any]], size: int | None) -> Iterator[Sequence[Mapping[str, Any]]]:
-    size = size or max(len(rows), 1)
+    size = size or len(rows)
     return (rows[start : start + size] for start in range(0, len(rows), size))
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lriad.calibration.bounds import check_share, images_needed, order_statistic, percent, upper_bound
+from lriad.calibration.bounds import check_rate, check_share, images_needed, order_statistic, percent, upper_bound
 from lriad.calibration.calibration import (
     Binding,
     Calibration,
@@ -17,12 +17,17 @@ from lriad.calibration.calibration import (
     Counts,
     Promise,
     Quantity,
+    as_text,
     part_of,
     scale,
     value_of,
 )
-from lriad.calibration.recalibration import Method, Recalibration, learn
+from lriad.calibration.recalibration import Method, Recalibration, check_parts, learn
 from lriad.errors import LriadError
+from lriad.evaluation.predictions import ranked_by
+
+if TYPE_CHECKING:
+    from lriad.data.sample import Sample
 
 Guarantee = Literal["probability", "mean"]
 Rows = Sequence[Mapping[str, Any]]
@@ -57,7 +62,7 @@ def calibrate(
     Args:
         rows: As `read_predictions` gives them, of one policy and setting. Those of unknown truth and those with an
             `error` are counted and left out.
-        max_miss_rate, max_false_alarm_rate: What is promised at most, in (0, 1).
+        max_miss_rate, max_false_alarm_rate: What is promised at most, from `SMALLEST_RATE` to below 1.
         confidence: In how many of all calibrations the promises are kept, all of them together: two have half of the
             doubt each (Bonferroni).
         guarantee: `probability`: with that confidence; `mean`: in the mean over calibrations (`upper_bound`).
@@ -69,41 +74,33 @@ def calibrate(
         LriadError: A setting is out of its range, rows are of several policies or settings or have no values, or there
             are too few labels for a promise: the line says how many are needed.
     """
-    rates = {"max miss rate": max_miss_rate, "max false-alarm rate": max_false_alarm_rate}
-    for name, share in {**rates, "confidence": confidence, "defect rate": defect_rate}.items():
-        if share is not None:
-            check_share(name, share)
-    if guarantee not in get_args(Guarantee):
-        raise LriadError(f"guarantee {guarantee!r}: expected probability or mean")
-    costs = _costs(cost_escape, cost_overkill)
-    promised = sum(rate is not None for rate in rates.values())
-    if not promised and costs is None:
-        raise LriadError("nothing to keep: give a max miss rate, a max false-alarm rate, or both costs")
-
     inspected = [row for row in rows if not row.get("error")]
     known = [row for row in inspected if row["truth"] != "unknown"]
     binding, quantity = _binding(known), _quantity(known)
     defects = [row for row in known if row["truth"] == "defect"]
     good = [row for row in known if row["truth"] == "normal"]
     defect_N, good_N = _worst(defects, quantity, min, math.inf), _worst(good, quantity, max, -math.inf)
-    if costs is not None and not (defects and good):
-        raise LriadError("costs weigh misses against false alarms: give labelled defects and good images")
-
-    own_confidence = None if guarantee == "mean" else 1 - (1 - confidence) / max(promised, 1)
-    promises = []
-    if max_miss_rate is not None:
-        promises.append(_promise("miss", max_miss_rate, own_confidence, len(defect_N)))
-    if max_false_alarm_rate is not None:
-        promises.append(_promise("false alarm", max_false_alarm_rate, own_confidence, len(good_N)))
+    promises, costs = _settled(
+        len(defect_N),
+        len(good_N),
+        max_miss_rate=max_miss_rate,
+        max_false_alarm_rate=max_false_alarm_rate,
+        confidence=confidence,
+        guarantee=guarantee,
+        cost_escape=cost_escape,
+        cost_overkill=cost_overkill,
+        defect_rate=defect_rate,
+        recalibrate=recalibrate,
+    )
     rate = len(defect_N) / (len(defect_N) + len(good_N)) if defect_rate is None else defect_rate
     weights = None if costs is None else (rate * costs.escape, (1 - rate) * costs.overkill)
     normal_below, defect_from = thresholds(defect_N, good_N, promises, weights)
     return Calibration(
         binding=binding,
-        object_names=tuple(sorted({str(row["object_name"]) for row in known if row.get("object_name")})),
+        object_names=tuple(sorted({as_text(row["object_name"]) for row in known if row.get("object_name")})),
         quantity=quantity,
-        promises=tuple(promises),
-        confidence=float(confidence) if promises and own_confidence is not None else None,
+        promises=promises,
+        confidence=float(confidence) if promises and guarantee == "probability" else None,
         normal_below=normal_below,
         defect_from=defect_from,
         defective=_counts(defects, quantity, defect_N, normal_below, defect_from),
@@ -116,6 +113,66 @@ def calibrate(
         defect_values=tuple(sorted(first_values(defects, quantity))),
         good_values=tuple(sorted(first_values(good, quantity))),
     )
+
+
+def check_settings(samples: Iterable[Sample], **settings: Any) -> None:
+    """Whether samples may suffice for a calibration, before they are inspected.
+
+    They may turn out to be too few nevertheless: copies of a file are one part, and some may not be read.
+
+    Args:
+        samples: To be inspected; labels and groups are looked at.
+        settings: As for `calibrate`.
+
+    Raises:
+        LriadError: As of `calibrate`, of whatever is wrong by then.
+    """
+    parts: dict[str, set[str]] = {"defect": set(), "normal": set(), "unknown": set()}
+    for sample in samples:
+        row = {"id": sample.id, "dataset": sample.dataset, "category": sample.category, "group": sample.group}
+        parts[sample.label].add(part_of(row))
+    _settled(len(parts["defect"]), len(parts["normal"]), **settings)
+
+
+def _settled(
+    defective: int,
+    good: int,
+    *,
+    max_miss_rate: float | None = None,
+    max_false_alarm_rate: float | None = None,
+    confidence: float = 0.95,
+    guarantee: Guarantee = "probability",
+    cost_escape: float | None = None,
+    cost_overkill: float | None = None,
+    defect_rate: float | None = None,
+    recalibrate: Method | None = None,
+) -> tuple[tuple[Promise, ...], Costs | None]:
+    """What so many labelled parts can promise, and the costs; raises LriadError where a setting cannot be kept."""
+    for name, rate in (("max miss rate", max_miss_rate), ("max false-alarm rate", max_false_alarm_rate)):
+        if rate is not None:
+            check_rate(name, rate)
+    for name, share in (("confidence", confidence), ("defect rate", defect_rate)):
+        if share is not None:
+            check_share(name, share)
+    if guarantee not in get_args(Guarantee):
+        raise LriadError(f"guarantee {guarantee!r}: expected probability or mean")
+    if recalibrate is not None:
+        if recalibrate not in get_args(Method):
+            raise LriadError(f"recalibrate {recalibrate!r}: expected temperature or isotonic")
+        check_parts(defective, good)
+    costs = _costs(cost_escape, cost_overkill)
+    promised = (max_miss_rate is not None) + (max_false_alarm_rate is not None)
+    if not promised and costs is None:
+        raise LriadError("nothing to keep: give a max miss rate, a max false-alarm rate, or both costs")
+    if costs is not None and not (defective and good):
+        raise LriadError("costs weigh misses against false alarms: give labelled defects and good images")
+    own_confidence = None if guarantee == "mean" else 1 - (1 - confidence) / max(promised, 1)
+    promises = []
+    if max_miss_rate is not None:
+        promises.append(_promise("miss", max_miss_rate, own_confidence, defective))
+    if max_false_alarm_rate is not None:
+        promises.append(_promise("false alarm", max_false_alarm_rate, own_confidence, good))
+    return tuple(promises), costs
 
 
 def thresholds(
@@ -191,13 +248,10 @@ def _binding(rows: Rows) -> Binding:
 
 
 def _quantity(rows: Rows) -> Quantity:
-    """What images are ranked by, as in `lriad.evaluation`: with a memory, or where no row has p_defect, the score."""
-    has = {name: any(row.get(name) is not None for row in rows) for name in get_args(Quantity)}
-    quantity: Quantity = "p_defect" if has["p_defect"] and not rows[0].get("memory") else "score"
+    """What images are ranked by, of which at least one has it."""
+    quantity = ranked_by(rows)
     if not any(value_of(row, quantity) is not None for row in rows):
         raise LriadError(f"no prediction has both a {quantity} and a readable answer: nothing can be decided by it")
-    if quantity == "p_defect" and any(row.get("p_defect") is None and row.get("score") is not None for row in rows):
-        raise LriadError("some predictions have p_defect and others only a score: two scales have no common order")
     return quantity
 
 
@@ -232,8 +286,6 @@ def _counts(rows: Rows, quantity: Quantity, worst_N: Floats, normal_below: float
 
 
 def _recalibration(rows: Rows, quantity: Quantity, method: Method) -> Recalibration:
-    if method not in get_args(Method):
-        raise LriadError(f"recalibrate {method!r}: expected temperature or isotonic")
     with_value = [(row, value) for row in rows if (value := value_of(row, quantity)) is not None]
     return learn(
         method,

@@ -88,6 +88,16 @@ def log_odds(p: float) -> float:
     return float(np.log(p) - np.log1p(-p))
 
 
+def check_parts(defective: int, good: int) -> None:
+    """Raise LriadError where parts with a value are too few for a curve."""
+    for count, name in ((defective, "defective"), (good, "good")):
+        if count < MIN_PARTS:
+            raise LriadError(
+                f"{count} {name} parts with a value: a probability is learned from {MIN_PARTS} or more of each kind; "
+                "label more, or leave out --recalibrate"
+            )
+
+
 def learn(
     method: Method, x_N: Floats, truth_N: NDArray[np.bool_], parts: Sequence[str], p_N: Floats | None
 ) -> Recalibration:
@@ -103,13 +113,9 @@ def learn(
     Raises:
         LriadError: Fewer than `MIN_PARTS` parts of a truth, or defects do not have the higher values.
     """
-    for truth, name in ((True, "defective"), (False, "good")):
-        count = len({part for part, label in zip(parts, truth_N, strict=True) if label == truth})
-        if count < MIN_PARTS:
-            raise LriadError(
-                f"{count} {name} parts with a value: a probability is learned from {MIN_PARTS} or more of each kind; "
-                "label more, or leave out --recalibrate"
-            )
+    check_parts(
+        *(len({part for part, label in zip(parts, truth_N, strict=True) if label == truth}) for truth in (True, False))
+    )
     fits: dict[Method, Fit] = {"temperature": _temperature, "isotonic": _isotonic}
     fit = fits[method]
     curve = fit(x_N, truth_N)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from lriad.errors import LriadError
 from lriad.evaluation import metrics, tables
 from lriad.evaluation.faithfulness import Faithfulness, measure_faithfulness
 from lriad.evaluation.metrics import DEFECT, NORMAL, UNPARSABLE, Outcomes
-from lriad.evaluation.predictions import check_row
+from lriad.evaluation.predictions import check_row, ranked_by
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -56,10 +56,15 @@ class Evaluation:
         by_label: Metrics of what the answers say, and of the scores.
         always_normal: The constant predictor on the same images; its scores are all equal.
         always_defect: The other one.
+        ranked_by: What the scores are.
         at_threshold: Metrics of `decision`, where every row has a threshold, a calibration or a memory; review stands
             in place of unparsable.
-        thresholds: The different thresholds, ascending; none where a memory of good parts decides, or a calibration on
-            its score.
+        decided_by: What made those decisions: of `threshold`, `calibration` and `memory` one, or several; none where
+            `at_threshold` is None.
+        thresholds: The different values of p_defect from which on a part is defective, ascending; none where a memory
+            of good parts decides, or a calibration on its score.
+        normal_below: The different values of `ranked_by` below which a part is normal, where a calibration decides,
+            ascending. Between them and the thresholds is review.
         faithfulness: Whether the reasoning of the defects that were found is true; None where they have none, or
             neither masks nor known kinds to compare it with.
         localisation: Whether the heat-maps show where the defects are, by category; None without heat-maps or masks.
@@ -76,8 +81,11 @@ class Evaluation:
     by_label: Block
     always_normal: Block
     always_defect: Block
+    ranked_by: Literal["p_defect", "score"]
     at_threshold: Block | None
+    decided_by: tuple[str, ...]
     thresholds: tuple[float, ...]
+    normal_below: tuple[float, ...]
     faithfulness: Faithfulness | None
     localisation: dict[str, Located] | None
     origin: dict[str, tuple[str, str]]
@@ -157,7 +165,7 @@ def evaluate_predictions(
 
     Raises:
         LriadError: A row is wrong, an id occurs twice, no image has both a known truth and a prediction, or a
-            mask or a heat-map cannot be read.
+            mask cannot be read.
 
     Example:
         >>> answers = [("a.png", "defect", "A"), ("b.png", "normal", "B")]
@@ -184,25 +192,38 @@ def evaluate_predictions(
     names = [name_of[row["dataset"], row["category"]] for row in known]
     outcomes = _outcomes(known, names, list(origin))
     by_label = _block(outcomes, resamples, seed)
-    at_threshold, thresholds = None, ()
-    decided = (row["threshold"] is not None or row.get("memory") or row.get("calibration") for row in known)
-    if all(row["decision"] is not None for row in known) and all(decided):
-        thresholds = tuple(sorted({row["threshold"] for row in known} - {None}))
+    at_threshold, thresholds, normal_below = None, (), ()
+    decided_by = tuple(sorted({_decider(row) for row in known}))
+    if "" in decided_by:
+        decided_by = ()
+    else:
+        thresholds, normal_below = (
+            tuple(sorted({row[name] for row in known} - {None})) for name in ("threshold", "normal_below")
+        )
         said_N = np.array([_CODES[row["decision"]] for row in known])
         decisions = replace(outcomes, said_N=said_N, wording=None, score_N=None, follows_N=None)
         at_threshold = _block(decisions, resamples, seed)
+    notes = list(_notes(known, outcomes, by_label))
+    located = None
+    if maps is not None:
+        located, unreadable = _localisation(known, names, maps)
+        if unreadable:
+            notes.append(f"{unreadable} heat-maps could not be read: remove them, and inspect their images again.")
     return Evaluation(
         by_label=by_label,
         always_normal=_constant(outcomes, NORMAL),
         always_defect=_constant(outcomes, DEFECT),
+        ranked_by=ranked_by(known),
         at_threshold=at_threshold,
+        decided_by=decided_by,
         thresholds=thresholds,
+        normal_below=normal_below,
         faithfulness=measure_faithfulness(known, names, resamples=resamples, seed=seed, level=LEVEL),
-        localisation=None if maps is None else _localisation(known, names, maps),
+        localisation=located,
         origin=origin,
         errors=errors,
         n_unknown=len(answered) - len(known),
-        notes=tuple(_notes(known, outcomes, by_label)),
+        notes=tuple(notes),
         resamples=resamples,
         seed=seed,
         level=LEVEL,
@@ -304,15 +325,23 @@ def _wording(row: Mapping[str, Any], label: str) -> str:
 
 
 def _scores(rows: Sequence[Mapping[str, Any]]) -> np.ndarray | None:
-    """`p_defect`, or where no row has it, or a memory of good parts ranks, `score`; NaN where a row lacks it."""
-    values = {name: [row[name] for row in rows] for name in ("p_defect", "score")}
-    by_p = any(value is not None for value in values["p_defect"]) and not any(row.get("memory") for row in rows)
-    if by_p and any(p is None and s is not None for p, s in zip(values["p_defect"], values["score"], strict=True)):
-        raise LriadError("some predictions have p_defect and others only a score: two scales have no common order")
-    chosen = values["p_defect" if by_p else "score"]
-    if all(value is None for value in chosen):
+    """What images are ranked by, NaN where a row lacks it; None where all do."""
+    name = ranked_by(rows)
+    values = [row[name] for row in rows]
+    if all(value is None for value in values):
         return None
-    return np.array([np.nan if value is None else value for value in chosen])
+    return np.array([np.nan if value is None else value for value in values])
+
+
+def _decider(row: Mapping[str, Any]) -> str:
+    """What made a row's decision; '' where none was made besides what the answer says."""
+    if row["decision"] is None:
+        return ""
+    if row.get("calibration"):
+        return "calibration"
+    if row["threshold"] is not None:
+        return "threshold"
+    return "memory" if row.get("memory") else ""
 
 
 def _check_setting(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -344,7 +373,7 @@ def _intervals(values: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float
 
 def _localisation(
     rows: Sequence[Mapping[str, Any]], names: Sequence[str], maps: str | Path
-) -> dict[str, Located] | None:
+) -> tuple[dict[str, Located] | None, int]:
     from lriad.evaluation.localisation import measure_localisation
 
     return measure_localisation(rows, names, maps)

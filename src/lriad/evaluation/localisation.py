@@ -5,7 +5,7 @@ Source of AUPRO, to a false-positive rate of 0.3: Bergmann et al., Uninformed St
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,23 +15,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lriad.errors import LriadError
-from lriad.explain import map_file
+from lriad.evaluation.predictions import map_of
+from lriad.explain import read_map
 
 SIDE = 256
 """Pixels a side that maps and masks are compared at."""
 _MAX_RATE = 0.3
 _THRESHOLDS = 300
+_KNOTS = 2**12
+_BINS = 2**16
+_LARGEST = 1e30
+"""Of a map's values: larger ones are as good as infinite."""
 
 
 @dataclass(frozen=True)
 class Localisation:
     """Over some images, all in [0, 1].
 
+    Places that were not looked at, outside a region of interest, are sound and defective pixels of neither kind: what
+    is measured is the map, and not how the region was chosen.
+
     Attributes:
-        pixel_auroc: Of all pixels, those of sound images too; None without a defect or without a sound pixel.
+        pixel_auroc: Of all pixels that were looked at, those of sound images too; None without a defective or without
+            a sound one.
         aupro: Area under the mean overlap of the defects' regions, over false-positive rates up to 0.3; None likewise.
-        pointing: Share of the defective images whose highest place lies in the defect, give or take one place of the
-            map; None without a defect.
+            Of a region that part counts that was looked at, and one of which nothing was does not count.
+        pointing: Share of the defective images whose highest place lies in the defect where that was looked at, give
+            or take one place of the map. An image whose defect lies wholly elsewhere is not pointed at, and counts.
+            None without a defect.
     """
 
     pixel_auroc: float | None
@@ -60,7 +71,7 @@ class Located:
 
 def measure_localisation(
     rows: Sequence[Mapping[str, Any]], names: Sequence[str], maps: str | Path
-) -> dict[str, Located] | None:
+) -> tuple[dict[str, Located] | None, int]:
     """Heat-maps of a folder against masks, category by category.
 
     Args:
@@ -69,92 +80,134 @@ def measure_localisation(
         maps: The folder that `Inspector(maps=...)` wrote them into.
 
     Returns:
-        By the category's name, for those that have a mask and a heat-map; None without any.
+        By the category's name, for those that have a mask and a heat-map, None without any; and how many heat-maps
+        cannot be read, which are left out.
 
     Raises:
-        LriadError: A mask or a heat-map cannot be read.
+        LriadError: A mask cannot be read.
     """
+    located, unreadable = {}, 0
+    for name in dict.fromkeys(names):
+        own: list[tuple[Mapping[str, Any], NDArray[np.float32]]] = []
+        for row, category in zip(rows, names, strict=True):
+            if category != name or (row["truth"] == "defect" and not row.get("mask")):
+                continue
+            file = map_of(row, maps)
+            if file is None:
+                continue
+            try:
+                own.append((row, read_map(file)))
+            except LriadError:
+                unreadable += 1
+        if any(row["truth"] == "defect" for row, _ in own) and (found := _located(own)):
+            located[name] = found
+    return located or None, unreadable
+
+
+def _located(own: Sequence[tuple[Mapping[str, Any], NDArray[np.float32]]]) -> Located | None:
+    """Of the images of one category, each mask read and forgotten in turn; None where all masks are empty."""
     from lriad.evaluation.faithfulness import read_mask
 
-    located = {}
-    for name in dict.fromkeys(names):
-        seen, masks = [], []
-        for row, own in zip(rows, names, strict=True):
-            is_defect = row["truth"] == "defect"
-            file = map_file(str(row.get("image_sha256") or ""), maps)
-            if own != name or (is_defect and not row.get("mask")) or not file.exists():
-                continue
-            mask = read_mask(str(row["mask"])) if is_defect else np.zeros((1, 1), bool)
-            if is_defect and not mask.any():
-                continue
-            masks.append(mask)
-            seen.append(read_map(file))
-        if any(mask.any() for mask in masks):
-            middle = [_centre(one.shape) for one in seen]
-            located[name] = Located(
-                n=len(masks),
-                n_masks=sum(bool(mask.any()) for mask in masks),
-                found=localisation(seen, masks),
-                centre=localisation(middle, masks),
-                chance=Localisation(0.5, _MAX_RATE / 2, _pointing_by_chance(seen, masks)),
-            )
-    return located or None
-
-
-def read_map(file: Path) -> NDArray[np.float32]:
-    """A heat-map as `lriad.explain.save_map` has written it, (H, W).
-
-    Raises:
-        LriadError: It is damaged, or something else.
-    """
-    try:
-        found = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise LriadError(f"{file}: no heat-map that can be read; remove it and inspect the image again") from error
-    if found.ndim != 2 or found.dtype.kind != "f" or not np.isfinite(found).any():
-        raise LriadError(f"{file}: no heat-map; remove it and inspect the image again")
-    return found.astype(np.float32)
-
-
-def _centre(shape: tuple[int, ...]) -> NDArray[np.float32]:
-    rows, columns = (np.linspace(-1, 1, count, dtype=np.float32) for count in shape)
-    return -(rows[:, None] ** 2 + columns[None] ** 2)
-
-
-def _pointing_by_chance(maps: Sequence[NDArray[np.floating]], masks: Sequence[NDArray[np.bool_]]) -> float:
-    """The mean share of a map's places that point at the mask."""
-    shares = []
-    for one, mask in zip(maps, masks, strict=True):
-        if mask.any():
-            # A place points where any pixel of it, or of the places around it, is in the mask.
-            cells = cv2.resize(mask.astype(np.float32), one.shape[::-1], interpolation=cv2.INTER_AREA) > 0
-            shares.append(cv2.dilate(cells.astype(np.uint8), np.ones((3, 3), np.uint8)).mean())
-    return float(np.mean(shares))
+    found, centre = _Tally(one for _, one in own), _Tally(_centre(one) for _, one in own)
+    chances = []
+    for row, one in own:
+        is_defect = row["truth"] == "defect"
+        mask = read_mask(str(row["mask"])) if is_defect else np.zeros((1, 1), bool)
+        if is_defect and not mask.any():
+            continue
+        found.add(one, mask)
+        centre.add(_centre(one), mask)
+        if is_defect:
+            chances.append(_pointing_by_chance(one, mask))
+    if not chances:
+        return None
+    chance = Localisation(0.5, _MAX_RATE / 2, float(np.mean(chances)))
+    return Located(found.images, len(chances), found.result(), centre.result(), chance)
 
 
 def localisation(maps: Sequence[NDArray[np.floating]], masks: Sequence[NDArray[np.bool_]]) -> Localisation:
     """Compare maps with masks.
 
     Args:
-        maps: Of N images, the higher the more suspicious, of any shape each; NaN, where nothing was looked at, is below
-            all else.
+        maps: Of N images, the higher the more suspicious, of any shape each; NaN where nothing was looked at.
         masks: Where their defects are, of any shape each; all False for a sound image.
     """
-    from sklearn.metrics import roc_auc_score
+    tally = _Tally(maps)
+    for one, mask in zip(maps, masks, strict=True):
+        tally.add(one, mask)
+    return tally.result()
 
-    lowest = min(float(np.nanmin(one)) for one in maps)
-    score_NHW = np.stack([_resized(np.nan_to_num(one, nan=lowest).astype(np.float32)) for one in maps])
-    mask_NHW = np.stack([_resized(mask.astype(np.float32)) >= 0.5 for mask in masks])
-    for mask_HW, mask in zip(mask_NHW, masks, strict=True):
-        if mask.any() and not mask_HW.any():  # Smaller than a pixel here.
-            mask_HW |= _resized(mask.astype(np.float32)) > 0
-    if not mask_NHW.any() or mask_NHW.all():
-        return Localisation(None, None, None)
-    return Localisation(
-        float(roc_auc_score(mask_NHW.ravel(), score_NHW.ravel())),
-        _aupro(score_NHW, mask_NHW),
-        float(np.mean([_points(one, mask) for one, mask in zip(maps, masks, strict=True) if mask.any()])),
-    )
+
+class _Tally:
+    """Histograms of the pixels of images that are added one by one: no pixel is kept.
+
+    The bins are even steps of a curve through quantiles of the maps' own values, straight between them, so that
+    neither a few huge values nor few different ones leave many pixels in one bin. Within a bin values count as equal.
+
+    Args:
+        maps: All that are to be added.
+    """
+
+    def __init__(self, maps: Iterable[NDArray[np.floating]]) -> None:
+        values = np.concatenate([one[~np.isnan(one)].astype(np.float32) for one in maps]).clip(-_LARGEST, _LARGEST)
+        self.knots = np.unique(np.quantile(values, np.linspace(0, 1, _KNOTS))) if values.size else np.zeros(1)
+        self.sound_B = np.zeros(_BINS, np.int64)
+        self.defective_B = np.zeros(_BINS, np.int64)
+        self.overlap_B = np.zeros(_BINS)  # of each region as a share of it
+        self.regions = 0
+        self.images = 0
+        self.pointed: list[bool] = []
+
+    def add(self, map_HW: NDArray[np.floating], mask: NDArray[np.bool_]) -> None:
+        score_HW, looked_HW = _resized_map(map_HW)
+        _, region_HW = cv2.connectedComponents(_resized_mask(mask).astype(np.uint8))
+        steps = np.linspace(0, _BINS - 1, len(self.knots))
+        bin_M = np.rint(np.interp(score_HW[looked_HW], self.knots, steps)).astype(np.int64)
+        region_M = region_HW[looked_HW]
+        is_defective_M = region_M > 0
+        size_R = np.bincount(region_M)
+        self.sound_B += np.bincount(bin_M[~is_defective_M], minlength=_BINS)
+        self.defective_B += np.bincount(bin_M[is_defective_M], minlength=_BINS)
+        self.overlap_B += np.bincount(bin_M[is_defective_M], 1 / size_R[region_M[is_defective_M]], minlength=_BINS)
+        self.regions += int(np.count_nonzero(size_R[1:]))
+        self.images += 1
+        if mask.any():
+            self.pointed.append(_points(map_HW, mask))
+
+    def result(self) -> Localisation:
+        pointing = float(np.mean(self.pointed)) if self.pointed else None
+        sound, defective = int(self.sound_B.sum()), int(self.defective_B.sum())
+        if not sound or not defective:
+            return Localisation(None, None, pointing)
+        below_B = np.cumsum(self.sound_B)
+        ordered = (self.defective_B * (below_B - self.sound_B / 2)).sum() / sound / defective
+        # Thresholds at even steps of the false-positive rate, from none to the largest that counts.
+        rates = np.linspace(0, _MAX_RATE, _THRESHOLDS)
+        bin_T = np.searchsorted(below_B, np.ceil((1 - rates) * (sound - 1)), side="right")
+        overlap_T = 1 - np.cumsum(self.overlap_B)[bin_T] / self.regions
+        return Localisation(float(ordered), float(np.trapezoid(overlap_T, rates) / _MAX_RATE), pointing)
+
+
+def _centre(map_HW: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Highest in the middle of the image, of the shape of a map and not looking where that does not."""
+    rows, columns = (np.linspace(-1, 1, count, dtype=np.float32) for count in map_HW.shape)
+    return np.where(np.isnan(map_HW), np.float32(np.nan), -(rows[:, None] ** 2 + columns[None] ** 2))
+
+
+def _resized_map(map_HW: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """A map at the size of comparison, and where it was looked at there: at half of what a pixel is made of or more."""
+    is_known = ~np.isnan(map_HW)
+    values = np.nan_to_num(map_HW, nan=0.0).astype(np.float32).clip(-_LARGEST, _LARGEST)
+    if is_known.all():
+        return _resized(values), np.ones((SIDE, SIDE), bool)
+    weight_HW = _resized(is_known.astype(np.float32))
+    return np.asarray(_resized(values) / np.maximum(weight_HW, 0.5), np.float32), weight_HW >= 0.5
+
+
+def _resized_mask(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    share_HW = _resized(mask.astype(np.float32))
+    mask_HW = share_HW >= 0.5
+    return share_HW > 0 if mask.any() and not mask_HW.any() else mask_HW  # Smaller than a pixel here.
 
 
 def _resized(values_HW: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -164,23 +217,23 @@ def _resized(values_HW: NDArray[np.float32]) -> NDArray[np.float32]:
     )
 
 
+def _seen(map_HW: NDArray[np.floating], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The part of a mask that was looked at."""
+    looked = (~np.isnan(map_HW)).astype(np.uint8)
+    return mask & (cv2.resize(looked, mask.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0)
+
+
 def _points(map_HW: NDArray[np.floating], mask: NDArray[np.bool_]) -> bool:
-    row, column = np.unravel_index(np.nanargmax(map_HW), map_HW.shape)
+    row, column = np.unravel_index(np.where(np.isnan(map_HW), -np.inf, map_HW).argmax(), map_HW.shape)
     high, wide = (mask.shape[axis] / map_HW.shape[axis] for axis in (0, 1))
     rows = slice(max(0, int((row - 1) * high)), int(np.ceil((row + 2) * high)))
     columns = slice(max(0, int((column - 1) * wide)), int(np.ceil((column + 2) * wide)))
-    return bool(mask[rows, columns].any())
+    return bool(_seen(map_HW, mask)[rows, columns].any())
 
 
-def _aupro(score_NHW: NDArray[np.float32], mask_NHW: NDArray[np.bool_]) -> float:
-    sound = np.sort(score_NHW[~mask_NHW])
-    # Thresholds at even steps of the false-positive rate, from none to the largest that counts.
-    rates = np.linspace(0, _MAX_RATE, _THRESHOLDS)
-    thresholds = sound[np.clip(np.ceil((1 - rates) * (len(sound) - 1)).astype(int), 0, len(sound) - 1)]
-    overlaps = []
-    for score_HW, mask_HW in zip(score_NHW, mask_NHW, strict=True):
-        count, labels = cv2.connectedComponents(mask_HW.astype(np.uint8))
-        for label in range(1, count):
-            inside = np.sort(score_HW[labels == label])
-            overlaps.append(1 - np.searchsorted(inside, thresholds, side="right") / len(inside))
-    return float(np.trapezoid(np.mean(overlaps, 0), rates) / _MAX_RATE)
+def _pointing_by_chance(map_HW: NDArray[np.floating], mask: NDArray[np.bool_]) -> float:
+    """The share of the places looked at that point at the mask."""
+    # A place points where any pixel of it, or of the places around it, is in the mask.
+    seen = _seen(map_HW, mask).astype(np.float32)
+    cells = cv2.resize(seen, map_HW.shape[::-1], interpolation=cv2.INTER_AREA) > 0
+    return float(cv2.dilate(cells.astype(np.uint8), np.ones((3, 3), np.uint8))[~np.isnan(map_HW)].mean())

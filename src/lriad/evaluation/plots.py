@@ -138,7 +138,8 @@ def precision_recall(
 def histogram(
     truth_N: NDArray[np.integer],
     score_N: NDArray[np.floating],
-    thresholds: Sequence[float],
+    limits: Sequence[float],
+    decided: str,
     name: str,
     is_probability: bool,
 ) -> Plot:
@@ -147,7 +148,8 @@ def histogram(
     Args:
         truth_N: NORMAL or DEFECT.
         score_N: Finite.
-        thresholds: Drawn as lines; where there are more than two, the lowest and the highest of them.
+        limits: Values that decide, drawn as lines.
+        decided: What they are, in words.
         name: Of the score.
         is_probability: Whether the scale is [0, 1].
     """
@@ -155,7 +157,6 @@ def histogram(
     if high <= low:
         low, high = low - 0.5, high + 0.5
     edges = np.linspace(low, high, _BINS + 1)
-    lines = sorted(thresholds) if len(thresholds) < 3 else [min(thresholds), max(thresholds)]
     middle = (_TOP + HEIGHT - _BOTTOM) / 2
     drawn = []
     for truth, kind, word, top, bottom in (
@@ -173,11 +174,10 @@ def histogram(
                 said = f"{count} {word}, {left:.3g} to {right:.3g}"
                 box = (panel.x(left) + 0.5, panel.y(count), panel.x(right) - 0.5, panel.bottom)
                 drawn.append(_bar(kind, *box, said))
-        drawn += [_line("threshold", panel.x(at), top, panel.x(at), bottom) for at in lines if low <= at <= high]
+        drawn += [_line("threshold", panel.x(at), top, panel.x(at), bottom) for at in limits if low <= at <= high]
     caption = f"{name}: of the good images above, of the defective ones below; each on a scale of its own."
-    if lines:
-        which = "Dashed: the threshold" if len(lines) == 1 else "Dashed: the thresholds, or the ends of their range"
-        caption += f" {which}, {' and '.join(f'{at:.3g}' for at in lines)}."
+    if limits:
+        caption += f" Dashed: {decided}."
     return Plot("Scores of good and defective images", _svg(drawn, caption), caption)
 
 

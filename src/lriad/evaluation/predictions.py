@@ -12,6 +12,7 @@ A file is JSONL (one object a line) or CSV (one header line). Fields, all others
 | `p_missing` | why there is no `p_defect`, in one line |
 | `score` | in place of `p_defect`, any finite number that grows with the suspicion: only its order is used |
 | `decision`, `threshold` | `defect`, `normal` or `review`, and the threshold on p_defect behind it |
+| `calibration`, `normal_below` | which calibration decided, and the p_defect or score below which a part is normal |
 | `setting`, `memory` | what the system was given besides, one setting a file; which memory of good parts decided |
 | `text`, `follows_format` | the completion, and whether it follows the format |
 | `reasoning` | what stands in its think block, where there is no `text` |
@@ -30,7 +31,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lriad.errors import LriadError
 
@@ -112,7 +113,7 @@ def check_row(row: Mapping[str, Any], where: str) -> dict[str, Any]:
         return checked
     checked["p_defect"] = _number(row, "p_defect", where)
     checked["score"] = _number(row, "score", where)
-    for name in ("threshold", "deviation", "alarm_rate"):
+    for name in ("threshold", "normal_below", "deviation", "alarm_rate"):
         checked[name] = _number(row, name, where)
     checked["decision"] = _one_of(row, "decision", ("defect", "normal", "review"), where)
     checked["follows_format"] = _flag(row, "follows_format", where)
@@ -131,6 +132,34 @@ def check_row(row: Mapping[str, Any], where: str) -> dict[str, Any]:
         if checked["label"] == "unparsable":
             checked["answer"] = str(row.get("answer") or _wording(str(label), str(row.get("text") or "")))
     return checked
+
+
+def ranked_by(rows: Sequence[Mapping[str, Any]]) -> Literal["p_defect", "score"]:
+    """What images are ordered by: `score` with a memory, or where no row has `p_defect`, else that.
+
+    Args:
+        rows: Predictions without an error.
+
+    Raises:
+        LriadError: Some rows have p_defect and others only a score.
+    """
+    has_p = [row.get("p_defect") is not None for row in rows]
+    if not any(has_p) or any(row.get("memory") for row in rows):
+        return "score"
+    if any(row.get("score") is not None for row, has in zip(rows, has_p, strict=True) if not has):
+        raise LriadError("some predictions have p_defect and others only a score: two scales have no common order")
+    return "p_defect"
+
+
+def map_of(row: Mapping[str, Any], maps: str | Path) -> Path | None:
+    """The file of a prediction's heat-map in the folder that `Inspector(maps=...)` wrote; None where it has none."""
+    from lriad.explain import map_file
+
+    try:
+        file = map_file(str(row.get("image_sha256") or ""), maps)
+    except LriadError:  # Another system's row need not say which image it is of.
+        return None
+    return file if file.is_file() else None
 
 
 def _wording(label: str, text: str) -> str:

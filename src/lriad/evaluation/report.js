@@ -134,9 +134,10 @@
     const made = element("div", "bar");
     made.append(element("i"));
     made.firstChild.style.width = `${100 * record.p_defect}%`;
-    if (record.threshold !== undefined) {
+    for (const limit of new Set([rankedBy === "p_defect" ? record.normal_below : undefined, record.threshold])) {
+      if (limit === undefined) continue;
       made.append(element("b"));
-      made.lastChild.style.left = `${100 * record.threshold}%`;
+      made.lastChild.style.left = `${100 * limit}%`;
     }
     made.setAttribute("aria-hidden", "true"); // The numbers stand below.
     return made;
@@ -151,9 +152,14 @@
     add("Decided", record.decision);
     if (record.label !== record.decision) add("Answer", record.label);
     add("p_defect", record.p_defect);
-    add("Threshold", record.threshold);
+    const banded = record.normal_below !== undefined && record.normal_below !== record.threshold;
+    if (banded && rankedBy === "p_defect") add("Normal below", record.normal_below);
+    add(banded ? "Defect from" : "Threshold", record.threshold);
     add("P(defect), calibrated", record.probability);
-    if (rankedBy === "score") add("Score", record.value);
+    if (rankedBy === "score") {
+      add("Score", record.value);
+      add("Normal below", record.normal_below);
+    }
     add("Alarm rate", record.alarm_rate);
     add("Deviation", record.deviation);
     add("Unusual place", record.place);

@@ -27,10 +27,10 @@ from lriad.evaluation import plots
 from lriad.evaluation.evaluate import Evaluation
 from lriad.evaluation.metrics import DEFECT, NORMAL
 from lriad.evaluation.paper import beside_paper
-from lriad.evaluation.predictions import check_row
-from lriad.evaluation.tables import LEGEND, TextTable, evaluation_tables, faithfulness_table, localisation_table
+from lriad.evaluation.predictions import check_row, map_of
+from lriad.evaluation.tables import LEGEND, TextTable, evaluation_tables, faithfulness_table, limits, localisation_table
 from lriad.evaluation.thumbnails import Thumbnail, Wanted, make_thumbnails, share_out
-from lriad.explain import SCALE_MEMORY, SCALE_POLICY, map_file
+from lriad.explain import scale_of
 from lriad.verdict import parse_reasoning
 
 MAX_BYTES = 30_000_000
@@ -139,7 +139,7 @@ def write_report(
         legend=_legend(evaluation),
         data=_data(records),
         kinds=KINDS,
-        ranked_by=_ranked_by(checked),
+        ranked_by=evaluation.ranked_by,
         has_cards=bool(cards),
         has_maps=any(thumbnail.heatmap for thumbnail in thumbnails),
         remarks=_remarks(len(cards), thumbnails, limit),
@@ -155,37 +155,36 @@ def write_report(
 
 def _cards(evaluation: Evaluation, rows: Sequence[dict[str, Any]]) -> list[_Card]:
     """The images, the most wrong first: missed and false alarms, then what is open, then what is right."""
-    by_score = _ranked_by(rows) == "score"
+    by_score = evaluation.ranked_by == "score"
     name_of = {key: name for name, key in evaluation.origin.items()}
-    values = [row["score" if by_score else "p_defect"] for row in rows]
+    values = [row[evaluation.ranked_by] for row in rows]
     kinds = [_kind(row, by_decision=evaluation.at_threshold is not None) for row in rows]
-    suspicions, limits = values, [0.5 if row["threshold"] is None else row["threshold"] for row in rows]
-    if by_score or any(row.get("calibration") for row in rows):
-        # A score has no scale, and what a calibration decides by is not in the rows: the rank among the images stands
-        # for the value, and the share of them that are called normal for the threshold.
+    suspicions, bounds = values, [_bounds(row) for row in rows]
+    if by_score:
+        # A score has no scale: the rank among the images stands for the value, and the share of them that are called
+        # normal for the threshold.
         suspicions = _ranks(values)
         decided = [kind for kind in kinds if kind in ("missed", "passed", "found", "false-alarm")]
         normal = sum(kind in ("missed", "passed") for kind in decided) / len(decided) if decided else 0.5
-        limits = [normal] * len(rows)
+        bounds = [(normal, normal)] * len(rows)
     cards = [
         _Card(
             row=row,
             category=name_of.get((row["dataset"], row["category"]), row["category"]),
             kind=kind,
             value=value,
-            wrongness=_wrongness(row["truth"], suspicion, limit),
+            wrongness=_wrongness(row["truth"], suspicion, *bound),
             reasoning=_reasoning(row),
         )
-        for row, kind, value, suspicion, limit in zip(rows, kinds, values, suspicions, limits, strict=True)
+        for row, kind, value, suspicion, bound in zip(rows, kinds, values, suspicions, bounds, strict=True)
     ]
     return sorted(cards, key=lambda card: (card.tier, -card.wrongness, card.row["id"]))
 
 
-def _ranked_by(rows: Iterable[Mapping[str, Any]]) -> str:
-    """`p_defect` or `score`: what the evaluation's curves are of."""
-    answered = [row for row in rows if not row.get("error")]
-    by_p = any(row["p_defect"] is not None for row in answered) and not any(row.get("memory") for row in answered)
-    return "p_defect" if by_p else "score"
+def _bounds(row: Mapping[str, Any]) -> tuple[float, float]:
+    """Of p_defect: below which value a part is normal, and from which on it is defective."""
+    defect_from = 0.5 if row["threshold"] is None else row["threshold"]
+    return defect_from if row["normal_below"] is None else row["normal_below"], defect_from
 
 
 def _ranks(values: Sequence[float | None]) -> list[float | None]:
@@ -215,17 +214,17 @@ def _kind(row: Mapping[str, Any], *, by_decision: bool) -> str:
     return "false-alarm" if said == "defect" else "passed"
 
 
-def _wrongness(truth: str, suspicion: float | None, limit: float) -> float:
-    """How far a suspicion is on the wrong side of its limit, both in [0, 1]: 1 is as wrong as can be, below 0 is right.
+def _wrongness(truth: str, suspicion: float | None, normal_below: float, defect_from: float) -> float:
+    """How far a suspicion is on the wrong side of its limit, all in [0, 1]: 1 is as wrong as can be, below 0 is right.
 
-    Of unknown truth, how close it is to the limit, below 0.
+    Of unknown truth, how close it is to a limit, below 0.
     """
     if suspicion is None:
         return 0.0
-    limit = min(max(limit, 1e-6), 1 - 1e-6)
+    low, high = (min(max(limit, 1e-6), 1 - 1e-6) for limit in (normal_below, defect_from))
     if truth == "unknown":
-        return -abs(suspicion - limit)
-    return (limit - suspicion) / limit if truth == "defect" else (suspicion - limit) / (1 - limit)
+        return -min(abs(suspicion - low), abs(suspicion - high))
+    return (low - suspicion) / low if truth == "defect" else (suspicion - high) / (1 - high)
 
 
 def _reasoning(row: Mapping[str, Any]) -> str:
@@ -261,6 +260,7 @@ def _record(card: _Card, reasoning: str) -> dict[str, Any]:
         "decision": row["decision"],
         "value": card.value,
         "threshold": row["threshold"],
+        "normal_below": row["normal_below"],
         "p_defect": row["p_defect"],
         "probability": _number_or_none(row.get("probability")),
         "alarm_rate": row["alarm_rate"],
@@ -299,21 +299,12 @@ def _thumbnails(cards: Sequence[_Card], room: int, maps: Path | None) -> list[Th
         Wanted(
             image=str(card.row.get("image") or ""),
             room=bytes_,
-            heatmap=_map_of(card.row, maps),
-            scale=SCALE_MEMORY if card.row.get("memory") else SCALE_POLICY,
+            heatmap=None if maps is None else map_of(card.row, maps),
+            scale=scale_of(card.row.get("memory")),
         )
         for card, bytes_ in zip(cards, rooms.tolist(), strict=True)
     ]
     return make_thumbnails(wanted)
-
-
-def _map_of(row: Mapping[str, Any], maps: Path | None) -> Path | None:
-    sha256 = str(row.get("image_sha256"))
-    # A row's hash is not ours to make a path of unless it is one.
-    if maps is None or not re.fullmatch(r"[0-9a-f]{64}", sha256):
-        return None
-    file = map_file(sha256, maps)
-    return file if file.is_file() else None
 
 
 def _picture_fields(thumbnail: Thumbnail) -> dict[str, Any]:
@@ -391,12 +382,15 @@ def _plots(evaluation: Evaluation, cards: Sequence[_Card]) -> list[plots.Plot]:
         drawn.append(plots.precision_recall(truth_N, score_N, precise_point, text))
     if len(evaluation.origin) > 1 and (bars := plots.categories(evaluation.by_label, decided, evaluation.origin)):
         drawn.append(bars)
-    name = _ranked_by(card.row for card in known)
-    by_p = name == "p_defect"
+    by_p = evaluation.ranked_by == "p_defect"
     if score_N is not None and not np.isnan(score_N).all():
         there_N = ~np.isnan(score_N)
-        thresholds = evaluation.thresholds if by_p else ()
-        drawn.append(plots.histogram(truth_N[there_N], score_N[there_N], thresholds, name, by_p))
+        # On a score, a threshold on p_defect has no place.
+        spans = (evaluation.normal_below, evaluation.thresholds if by_p else ())
+        lines = sorted({end(span) for span in spans if span for end in (min, max)})
+        drawn.append(
+            plots.histogram(truth_N[there_N], score_N[there_N], lines, limits(evaluation), evaluation.ranked_by, by_p)
+        )
     p_N = [card.row["p_defect"] for card in known]
     if by_p and None not in p_N:
         p_truth_N = np.array([DEFECT if card.row["truth"] == "defect" else NORMAL for card in known])
@@ -458,8 +452,8 @@ def _made_with(evaluation: Evaluation, rows: Sequence[Mapping[str, Any]]) -> lis
         found = sorted({str(row[field]) for row in answered if row.get(field)})
         if found:
             made.append((name, ", ".join(value[:_LONGEST_NAME] for value in found[:5])))
-    if evaluation.thresholds:
-        made.append(("Threshold on p_defect", ", ".join(f"{value:g}" for value in evaluation.thresholds[:5])))
+    if at := limits(evaluation):
+        made.append((f"Decided by {'p_defect' if evaluation.thresholds else evaluation.ranked_by}", at))
     return [*made, ("Report", f"lriad {__version__}")]
 
 

@@ -185,14 +185,35 @@ def evaluation_tables(evaluation: Evaluation, *, narrow: bool = False) -> list[T
 
     tables = [table(evaluation.by_label, "By what the answer says", {})]
     if evaluation.at_threshold is not None:
-        if evaluation.thresholds:
-            low, high = min(evaluation.thresholds), max(evaluation.thresholds)
-            by = f"At the threshold ({low:g})" if low == high else f"At the threshold ({low:g} to {high:g})"
-        else:
-            by = "As the memory of good parts, or a calibration, decides"
-        title = f"{by}; a review is neither a found defect nor a false alarm"
+        title = f"{_decided(evaluation)}; a review is neither a found defect nor a false alarm"
         tables.append(table(evaluation.at_threshold, title, {"unparsable_rate": "review"}))
     return tables
+
+
+def limits(evaluation: Evaluation) -> str:
+    """Below which value a part is normal and from which on it is defective, in words; '' where no value decides."""
+    below, above = _span(evaluation.normal_below), _span(evaluation.thresholds)
+    # Of two that are equal one says it all. On a score, the upper one is known to the calibration alone.
+    parts = [f"normal below {below}"] * (below not in ("", above)) + [f"defect from {above}"] * bool(above)
+    return ", ".join(parts)
+
+
+def _span(values: Sequence[float]) -> str:
+    return " to ".join(dict.fromkeys(f"{end(values):g}" for end in (min, max))) if values else ""
+
+
+def _decided(evaluation: Evaluation) -> str:
+    """What made the decisions, and at which values."""
+    match evaluation.decided_by:
+        case ("threshold",):
+            return f"At the threshold ({_span(evaluation.thresholds)})"
+        case ("memory",):
+            by = "As the memory of good parts decides"
+        case ("calibration",):
+            by = "As the calibration decides"
+        case several:
+            by = f"As {' or '.join(several)} decides, each of some images"
+    return f"{by} ({at})" if (at := limits(evaluation)) else by
 
 
 def faithfulness_table(evaluation: Evaluation, *, narrow: bool = False) -> list[TextTable]:
@@ -419,7 +440,9 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
     }
     if evaluation.at_threshold is not None:
         document["at_threshold"] = {
+            "decided_by": list(evaluation.decided_by),
             "thresholds": list(evaluation.thresholds),
+            "normal_below": list(evaluation.normal_below),
             **_block_json(evaluation.at_threshold, {"unparsable_rate": "review_rate"}),
         }
     return document

@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 
 from lriad.data.image import open_image, to_rgb
 from lriad.errors import LriadError
+from lriad.explain import read_map
 
 SMALLEST = 700
 """Bytes below which a picture shows nothing."""
@@ -143,14 +144,12 @@ def _heatmap_png(path: Path, scale: tuple[float, float], room: int) -> bytes:
     import cv2
 
     try:
-        values_HW = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return b""
-    if values_HW.ndim != 2 or not values_HW.size or values_HW.dtype.kind != "f":
+        values_HW = read_map(path)
+    except LriadError:
         return b""
     low, high = scale
     # What was not looked at is NaN, and is left as it is.
-    strength_HW = np.nan_to_num(np.clip((values_HW.astype(np.float32) - low) / (high - low), 0, 1), nan=0.0)
+    strength_HW = np.nan_to_num(np.clip((values_HW - low) / (high - low), 0, 1), nan=0.0)
     strength = np.arange(_LEVELS) / (_LEVELS - 1)
     colours = cv2.applyColorMap((255 * strength[:, None]).astype(np.uint8), cv2.COLORMAP_INFERNO)[:, 0, ::-1]
     opacity = (255 * _OPACITY * np.sqrt(strength)).astype(np.uint8)

@@ -19,7 +19,7 @@ from lriad.verdict import Verdict
 
 _SCALE_MEMORY = (1.0, 6.0)
 """Of deviations from good images, in their standard deviations: where the colour begins and where it is full."""
-_SCALE_POLICY = (0.15, 1.0)
+_SCALE_POLICY = (0.1, 0.6)
 """The same of what the policy's answer comes from."""
 LARGEST = 1024
 """Pixels of the longer side of what is drawn."""
@@ -38,7 +38,7 @@ def scale_of(memory: str | None) -> tuple[float, float]:
 def marked(
     image: Image.Image, heatmap_HW: NDArray[np.floating], boxes: Sequence[Box], scale: tuple[float, float]
 ) -> Image.Image:
-    """The image, grey where nothing stands out, in colours where something does, boxes around that.
+    """The image, grey where nothing stands out, red to yellow where something does, boxes around that.
 
     Args:
         image: In RGB.
@@ -54,7 +54,7 @@ def marked(
     size, (low, high) = image.size, scale
     known = np.where(np.isnan(heatmap_HW), low, heatmap_HW).astype(np.float32)
     strength = np.clip((cv2.resize(known, size, interpolation=cv2.INTER_CUBIC) - low) / (high - low), 0, 1)
-    colours = cv2.applyColorMap((255 * strength).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    colours = cv2.applyColorMap((255 * strength).astype(np.uint8), cv2.COLORMAP_AUTUMN)[..., ::-1]
     grey = np.repeat(np.asarray(image, np.float32).mean(2, keepdims=True), 3, 2)
     weight = _STRENGTH * strength[..., None]
     drawn = Image.fromarray((grey * (1 - weight) + colours * weight).astype(np.uint8))

@@ -21,7 +21,17 @@ from lriad.data.views import Box, Views, stitch
 from lriad.errors import LriadError
 from lriad.inspection.batching import MAX_BATCH, batch_size_for, free_memory, length_windows, memory_per_prompt
 from lriad.prompt import PLAIN, Context, build_prompt, check_note
-from lriad.verdict import Mode, Verdict, VerdictLabel, decide, follows_format, parse_label, parse_reasoning
+from lriad.verdict import (
+    DecidedBy,
+    Decision,
+    Mode,
+    Verdict,
+    VerdictLabel,
+    decide,
+    follows_format,
+    parse_label,
+    parse_reasoning,
+)
 
 if TYPE_CHECKING:
     from lriad.calibration import Binding, Calibration
@@ -558,6 +568,8 @@ class Inspector:
             adapter_sha256=policy.adapter_sha256,
             prompt_version=self.prompt_version,
             threshold=threshold,
+            decided_by="label" if threshold is None else "p_defect",
+            limit=threshold,
             p_missing=completion.p_missing,
             setting=self.setting,
             note=self.context.note or None,
@@ -584,23 +596,27 @@ class Inspector:
         # A note changes what the policy says; the good images were judged without one.
         said = verdict.p_defect if not self.context.note else None
         rank = memory.rank(said, whole.z, self.mode, group)
-        score, unusual = rank.score, rank.alarm_rate <= max(memory.promised_rate, rank.lowest)
+        score, limit = rank.score, max(memory.promised_rate, rank.lowest)
+        decided_by: DecidedBy = "alarm_rate"
+        unusual = rank.alarm_rate <= limit
         if self.mode in memory.rules and said is not None:
             from lriad.memory.rule import pooled
 
             score = memory.rules[self.mode].probability(pooled(compared.depths), verdict.p_defect, whole.z)
-            unusual = score >= 0.5
-        decision = verdict.decision
-        if self.threshold is None and verdict.label != "unparsable":
-            decision = "defect" if unusual else "normal"
-        return replace(
+            decided_by, limit, unusual = "score", 0.5, score >= 0.5
+        seen = replace(
             verdict,
-            decision=decision,
             memory=memory.sha256,
             score=score,
             alarm_rate=rank.alarm_rate,
             deviation=whole.z,
             unusual_place=whole.place,
+        )
+        if self.threshold is not None:
+            return seen
+        decision: Decision = "defect" if unusual else "normal"
+        return replace(
+            seen, decided_by=decided_by, limit=limit, decision="review" if seen.label == "unparsable" else decision
         )
 
     def _calibrated(self, calibration: Calibration, verdict: Verdict) -> Verdict:
@@ -610,6 +626,8 @@ class Inspector:
             verdict,
             decision=calibration.decide(verdict.label, value),
             calibration=calibration.sha256,
+            decided_by=calibration.quantity,
+            limit=calibration.defect_from,
             normal_below=calibration.normal_below,
             probability=calibration.probability(value),
         )

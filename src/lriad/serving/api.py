@@ -248,7 +248,7 @@ def create_app(station: Station, settings: Settings | None = None) -> FastAPI:
     @app.get("/metrics", response_class=Response, responses={**_errors(), 200: {"content": {"text/plain": {}}}})
     def metrics() -> Response:
         """Counters for Prometheus."""
-        return Response(station.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(station.measured(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.get("/api/station", responses=_errors())
     def about() -> Response:

@@ -42,6 +42,12 @@ class Metrics:
         self._rejected = Counter(
             "lriad_rejected", "Requests turned away because the queue was full.", registry=self._registry
         )
+        self._drift = Gauge(
+            "lriad_drift_p_value",
+            "Of the last verdicts against the good parts of the product's calibration; near 0 where they have drifted.",
+            ["product"],
+            registry=self._registry,
+        )
         Gauge("lriad_queue_length", "Pictures that wait.", registry=self._registry).set_function(waiting)
 
     def judged(self, product: str, decision: str, seconds: float) -> None:
@@ -56,6 +62,10 @@ class Metrics:
     def rejected(self) -> None:
         """Count a request that was turned away."""
         self._rejected.inc()
+
+    def drift(self, product: str, p_value: float) -> None:
+        """Note how a product's last verdicts compare with its calibration."""
+        self._drift.labels(product).set(p_value)
 
     def text(self) -> bytes:
         """All of it in Prometheus' text format."""

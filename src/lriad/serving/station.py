@@ -288,6 +288,15 @@ class Station:
             entry["drift"] = calibration and self._drift(entry["object_name"], calibration)
         return products
 
+    def measured(self) -> bytes:
+        """The counters, and each calibrated product's drift as it is now: see `GET /metrics`."""
+        for product in self.products.values():
+            calibration = product.inspector.calibration
+            found = calibration and self._drift(product.object_name, calibration)
+            if found and found["p_value"] is not None:
+                self.metrics.drift(product.object_name, found["p_value"])
+        return self.metrics.text()
+
     def _drift(self, object_name: str, calibration: Calibration) -> dict[str, Any] | None:
         from lriad.calibration.drift import drift
 
