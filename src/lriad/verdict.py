@@ -11,7 +11,6 @@ VerdictLabel = Literal["defect", "normal", "unparsable"]
 Decision = Literal["defect", "normal", "review"]
 Mode = Literal["reason", "fast"]
 DecidedBy = Literal["label", "p_defect", "score", "alarm_rate"]
-DecidedBy = Literal["label", "p_defect", "score", "alarm_rate"]
 
 _TAG = r"</?(?:think|answer)>"
 # The tempered dot keeps a second tag from hiding in the reasoning.
