@@ -86,15 +86,16 @@ def overlay(
     wide, high = shrunk.width / image.width, shrunk.height / image.height
     scaled = [(round(x0 * wide), round(y0 * high), round(x1 * wide), round(y1 * high)) for x0, y0, x1, y1 in boxes]
     width = 2 * shrunk.width + _MARGIN
-    font = ImageFont.load_default(size=14)
+    size = max(14, width // 72)
+    font, leading = ImageFont.load_default(size=size), round(1.3 * size)
     lines = _wrapped(note, font, width - 2 * _MARGIN)
-    below = len(lines) * 18 + 2 * _MARGIN if lines else 0
+    below = len(lines) * leading + 2 * _MARGIN if lines else 0
     whole = Image.new("RGB", (width, shrunk.height + below), "white")
     whole.paste(shrunk, (0, 0))
     whole.paste(marked(shrunk, heatmap_HW, scaled, scale), (shrunk.width + _MARGIN, 0))
     pen = ImageDraw.Draw(whole)
     for number, line in enumerate(lines):
-        pen.text((_MARGIN, shrunk.height + _MARGIN + 18 * number), line, fill="black", font=font)
+        pen.text((_MARGIN, shrunk.height + _MARGIN + leading * number), line, fill="black", font=font)
     return whole
 
 
