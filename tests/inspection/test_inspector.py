@@ -116,6 +116,15 @@ def test_threshold_decides_and_the_label_stays_what_the_text_said(
     verdict = Inspector(RedPolicy(), threshold=threshold).inspect(path, "metal nut")
     assert verdict.decision == decision
     assert verdict.label == ("defect" if red >= 128 else "normal")
+    assert (verdict.decided_by, verdict.limit) == ("label" if threshold is None else "p_defect", threshold)
+
+
+def test_a_folder_that_cannot_be_made_for_heat_maps_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for name in ("maps", "overlays"):
+        inspector = Inspector("embedded", mode="fast", **{name: tmp_path / "file" / "maps"})
+        with pytest.raises(LriadError, match="no folder can be made there"):
+            inspector.loaded()
 
 
 @pytest.mark.parametrize("threshold", [None, 0.5])

@@ -204,6 +204,9 @@ def test_defects_deviate_more_than_good_parts_and_where_they_are(policy, parts, 
     # Of random weights: the place is nearly always right.
     assert sum(one.unusual_place == "upper left" for one in defects) >= 6
     assert all(one.decision == "defect" and one.alarm_rate == pytest.approx(1 / 9) for one in defects)
+    for one in (*unseen, *defects):
+        assert (one.decided_by, one.limit) == ("alarm_rate", pytest.approx(made.memory.promised_rate))
+        assert one.decision == ("defect" if one.alarm_rate <= one.limit else "normal")
     one = defects[0]
     assert one.memory == made.memory.sha256
     assert one.setting == "8 good"
@@ -283,6 +286,7 @@ def test_labels_make_a_rule_whose_outcome_is_a_probability(policy, parts, tmp_pa
     good = [inspector.inspect(sample.image, NAME) for sample in parts["normal"][8:]]
     bad = [inspector.inspect(sample.image, NAME) for sample in parts["defect"][6:]]
     assert all(0 <= one.score <= 1 for one in [*good, *bad])
+    assert all((one.decided_by, one.limit) == ("score", 0.5) for one in [*good, *bad])
     assert max(one.score for one in good) < min(one.score for one in bad)
 
 
