@@ -158,7 +158,8 @@ def offline(samples: Any, mode: str) -> float:
 
 SERVE = (
     "import sys; from lriad.serving.api import Settings; from lriad.serving.serve import serve\n"
-    "serve(sys.argv[1], Settings(), port=0, mode=sys.argv[2])\n"
+    "from lriad.serving.store import Store\n"
+    "serve(Store(sys.argv[1]), Settings(), port=0, mode=sys.argv[2])\n"
 )
 
 

@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ import requests
 from PIL import Image
 
 from lriad.data.image import open_image
+from lriad.prompt import Context
 from lriad.serving import watch as watch_module
 from lriad.serving.store import Store
 from lriad.serving.watch import watch
@@ -30,7 +32,16 @@ PICTURES = {"a.png": 200, "b.png": 200, "c.png": 20}
 
 
 class ByBrightness:
-    """A judge of no weight: what is killed here is the watch."""
+    """A judge of no weight: what is killed here is the watch. Of an `Inspector` it has what the watch looks at."""
+
+    policy = SimpleNamespace(policy_sha256="p", adapter_sha256=None)
+    mode = "fast"
+    prompt_version = "1"
+    setting = "zero-shot"
+    context = Context()
+    threshold_in_use: float | None = None
+    memory: Any = None
+    calibration: Any = None
 
     def inspect(self, image: Path, object_name: str) -> Verdict:
         bright = float(np.asarray(Image.open(image)).mean()) > 100
@@ -63,6 +74,7 @@ def kill_at(point: int) -> None:
         tap(Store, name)
     tap(watch_module, "_write_sidecar")
     tap(os, "link")
+    tap(os, "rename")
     tap(watch_module.shutil, "copy2")
     tap(Path, "unlink")
     tap(requests.Session, "post")

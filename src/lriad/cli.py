@@ -875,6 +875,8 @@ def watch_folder(
 
     The same command goes on where it was stopped or killed. With --once, the exit code is that of lriad inspect.
     """
+    import signal
+
     from lriad.inspection import Inspector
     from lriad.serving.store import Store
     from lriad.serving.watch import Handled, watch
@@ -895,6 +897,9 @@ def watch_folder(
         **_context(memory, None, note, roi, tiles),
     )
     inspector.loaded()
+
+    # Told to end, as by systemd, it ends as at Ctrl-C: what is under way is taken back, and not held for a crash.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def report(handled: Handled) -> None:
         typer.echo("\t".join(map(_plain, (str(handled.place), handled.decision, handled.error or ""))))
@@ -923,10 +928,10 @@ def labels(
 ) -> None:
     """Write what people have said of a station's pictures as a data set: folder:OUTPUT."""
     from lriad.serving.export import export_labels
-    from lriad.serving.store import Store
+    from lriad.serving.store import DATABASE, Store
 
-    if not store.is_dir():
-        raise LriadError(f"{store}: no such store; name the --store of the station")
+    if not (store / DATABASE if database is None else store).exists():
+        raise LriadError(f"{store}: no store of a station; name its --store, and its --database if it has another")
     count = export_labels(Store(store, database), output, object_name)
     typer.echo(f"folder:{output}")
     typer.echo(f"{count} labelled pictures", err=True)

@@ -24,7 +24,8 @@ from station_server import Served
 from lriad import Inspector
 from lriad.data import load_dataset
 from lriad.policy import Policy
-from lriad.serving.store import Store
+from lriad.serving import station as station_module
+from lriad.serving.store import Store, StoreError
 
 Serve = Callable[..., Served]
 
@@ -75,6 +76,7 @@ class TestInspecting:
         for entry, part in zip(entries, parts, strict=False):
             verdict = plain.inspect(part, "square")
             assert (entry["decision"], entry["label"]) == (verdict.decision, verdict.label)
+            assert (entry["decided_by"], entry["limit"], entry["normal_below"]) == ("p_defect", verdict.threshold, None)
             assert entry["p_defect"] == pytest.approx(verdict.p_defect, abs=1e-4)
             assert entry["image_sha256"] == verdict.image_sha256
             assert (entry["name"], entry["group"], entry["state"]) == (part.name, "g1", "done")
@@ -123,14 +125,67 @@ class TestInspecting:
         assert (served.station.store.folder / "maps" / f"{entry['id']}.npz").exists()
         assert served.get(f"/api/inspections/{entry['id']}/image?side=63").status_code == 422
 
-    def test_the_overlay_is_of_the_policy_that_judged(self, serve: Serve, parts: list[Path]) -> None:
+    @pytest.mark.parametrize("token", [None, "0123456789abcdef"])
+    def test_pictures_do_not_outlive_the_token(self, serve: Serve, parts: list[Path], token: str | None) -> None:
+        served = serve(token=token)
+        bearer = {"Authorization": f"Bearer {token}"}
+        served.ask(
+            "POST",
+            "/api/inspections",
+            files={"files": parts[0].open("rb")},
+            data={"object_name": "nut"},
+            headers=bearer,
+        )
+        for what in ("image", "overlay"):
+            answer = served.get(f"/api/inspections/1/{what}", headers=bearer)
+            assert answer.status_code == 200
+            assert answer.headers["cache-control"] == ("no-store" if token else "private, max-age=600")
+
+    @pytest.mark.parametrize("other", ["policy_sha256", "adapter_sha256", "memory", "setting", "note"])
+    def test_the_overlay_is_of_what_judged(self, serve: Serve, parts: list[Path], other: str) -> None:
         served = serve()
         [entry] = served.send(parts[:1]).json()["inspections"]
         with served.station.store._writing() as session:
-            session.connection().exec_driver_sql("""UPDATE inspections SET verdict = '{"policy_sha256": "other"}'""")
+            session.connection().exec_driver_sql(
+                f"UPDATE inspections SET verdict = json_set(verdict, '$.{other}', 'other')"
+            )
         answer = served.get(f"/api/inspections/{entry['id']}/overlay")
         assert answer.status_code == 409
         assert "another policy" in answer.json()["error"]
+
+    def test_a_heat_map_is_made_once_for_all_who_ask(self, serve: Serve, parts: list[Path]) -> None:
+        served = serve(timeout=0.05)
+        plain, engine = served.station.plain, served.station.engine
+        [entry] = served.send(parts[:1]).json()["inspections"]
+        address = f"/api/inspections/{entry['id']}"
+        while served.get(address).json()["state"] == "pending":
+            pass
+        explain, gate, explained = plain.explain, threading.Event(), []
+
+        def wait(*of: Any) -> Any:
+            explained.append(of)
+            assert gate.wait(60)
+            return explain(*of)
+
+        plain.explain = wait  # type: ignore[method-assign]
+        for _ in range(3):
+            answer = served.get(f"{address}/overlay")
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+        assert engine.waiting == 0  # the one is with the model
+        gate.set()
+        while served.get(f"{address}/overlay").status_code == 503:
+            pass
+        assert served.get(f"{address}/overlay").status_code == 200
+        assert len(explained) == 1
+
+    def test_of_what_an_older_station_judged_nobody_knows_what_decided(self, serve: Serve, parts: list[Path]) -> None:
+        served = serve()
+        served.send(parts[:1])
+        with served.station.store._writing() as session:
+            session.connection().exec_driver_sql(
+                "UPDATE inspections SET verdict = json_remove(verdict, '$.decided_by')"
+            )
+        assert served.get("/api/inspections/1").json()["decided_by"] is None
 
     def test_a_missing_picture_is_said(self, serve: Serve, parts: list[Path]) -> None:
         served = serve()
@@ -146,6 +201,7 @@ class TestInspecting:
         said = [{"label": "defect", "defect_type": "a/../b"}, {"label": "normal"}, {"label": "defect"}]
         for id_, label in zip(ids, said, strict=True):
             served.ask("PUT", f"/api/inspections/{id_}/label", json=label)
+        [product] = served.get("/api/statistics").json()["products"]
         answer = served.get("/api/export?object=metal nut")
         assert answer.headers["content-type"] == "application/zip"
         zipfile.ZipFile(io.BytesIO(answer.content)).extractall(tmp_path / "set")
@@ -156,6 +212,10 @@ class TestInspecting:
             ("defect", None, "part 7"),
         }
         assert {one.object_name for one in samples} == {"metal nut"}
+        assert {one.category for one in samples} == {product["category"]}
+        served.send(parts[:1], "good")  # which means something else to the loaders
+        good, _ = served.get("/api/statistics").json()["products"]
+        assert (good["object_name"], good["category"]) == ("good", "part_good")
         assert served.get("/api/export?object=cable").status_code == 404
 
     def test_says_what_it_is(self, serve: Serve, policy: Policy) -> None:
@@ -201,9 +261,9 @@ class TestHostileUploads:
         assert answer.status_code == 422
         assert reason in answer.json()["error"]
         assert str(served.station.store.folder) not in answer.text
-        assert "incoming" not in answer.text
+        assert ".lriad-incoming" not in answer.text
         kept = [path for path in served.station.store.folder.rglob("*") if path.is_file()]
-        assert not [path for path in kept if {"images", "incoming"} & set(path.parts)]
+        assert not [path for path in kept if {"images", ".lriad-incoming"} & set(path.parts)]
         assert served.get("/api/inspections").json()["total"] == 0
 
     def test_a_torn_photograph(self, serve: Serve, parts: list[Path]) -> None:
@@ -372,6 +432,64 @@ class TestErrors:
         assert "store" in answer.json()["error"]
         assert served.send(parts[:1]).status_code == 200
 
+    @pytest.mark.parametrize("failures", [1, 3])
+    def test_a_verdict_that_cannot_be_stored_is_not_lost(
+        self, serve: Serve, parts: list[Path], monkeypatch: pytest.MonkeyPatch, failures: int
+    ) -> None:
+        served = serve()
+        store, left = served.station.store, list(range(failures))
+        settle, attempts, judged = store.settle, [], []
+
+        def fails(outcomes: Any) -> None:
+            attempts.append(outcomes)
+            if left:
+                left.pop()
+                raise StoreError("the disk is full")
+            settle(outcomes)
+
+        judge = served.station.plain.judge
+        monkeypatch.setattr(store, "settle", fails)
+        monkeypatch.setattr(served.station.plain, "judge", lambda *of: judged.append(of) or judge(*of))
+        [entry] = served.send(parts[:1]).json()["inspections"]
+        assert entry["state"] == "done"
+        assert len(attempts) == failures + 1
+        assert attempts == attempts[:1] * len(attempts)  # the same outcomes
+        assert len(judged) == 1
+
+    def test_what_cannot_be_stored_for_long_is_judged_again(
+        self, serve: Serve, parts: list[Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(station_module, "_PATIENCE", 0)
+        monkeypatch.setattr(station_module, "_PAUSE", 0)
+        served = serve()
+        store, full, tried = served.station.store, threading.Event(), threading.Event()
+        full.set()
+
+        def unless_full(method: Any) -> Any:
+            def write(*of: Any) -> Any:
+                if full.is_set():
+                    if method == count:
+                        tried.set()
+                    raise StoreError("the disk is full")
+                return method(*of)
+
+            return write
+
+        settle, count, read = store.settle, store.count_attempt, store.get_all
+        for name, method in (("settle", settle), ("count_attempt", count), ("get_all", read)):
+            monkeypatch.setattr(store, name, unless_full(method))
+        answer = served.send(parts[:2])
+        assert answer.status_code == 202  # nobody has to send them again
+        entries = answer.json()["inspections"]
+        assert [entry["state"] for entry in entries] == ["pending", "pending"]
+        assert tried.wait(60)
+        full.clear()
+        for entry in entries:
+            while (row := served.get(f"/api/inspections/{entry['id']}").json())["state"] == "pending":
+                pass
+            assert row["state"] == "done"
+        assert served.get("/api/inspections").json()["total"] == 2
+
 
 class TestQueue:
     def test_is_bounded_and_says_when_to_come_again(self, serve: Serve, parts: list[Path]) -> None:
@@ -533,6 +651,18 @@ class TestWhoMayAsk:
         answer = served.ask("DELETE", "/api/inspections/1/label", headers=own)
         assert answer.status_code == (404 if allowed else 403)
         assert served.get("/api/station", headers=own).status_code == 200  # no answer is shown to a foreign page
+
+    def test_a_proxy_may_put_its_own_name_into_host(self, serve: Serve) -> None:
+        path, origin = "/api/inspections/1/label", {"Origin": "https://station.example"}
+        own = {**origin, "Sec-Fetch-Site": "same-origin"}
+        assert serve().ask("DELETE", path, headers=own).status_code == 404
+
+    def test_with_a_token_its_page_may_be_anywhere(self, serve: Serve) -> None:
+        # A browser that says nothing of the site, behind a proxy; a foreign page has no token to send.
+        path, origin = "/api/inspections/1/label", {"Origin": "https://station.example"}
+        served = serve(token=TOKEN)
+        assert served.ask("DELETE", path, headers={**origin, "Authorization": f"Bearer {TOKEN}"}).status_code == 404
+        assert served.ask("DELETE", path, headers=origin).status_code == 401
 
     def test_two_hosts_are_none(self, serve: Serve) -> None:
         served = serve()

@@ -51,9 +51,11 @@ def job(inspector: Inspector, parts: list[Path]) -> Callable[..., Job]:
 
 def test_judges_what_waits_together(engine: Engine, job: Callable[..., Job], settled: list[Any]) -> None:
     jobs = [job(number, prepared=number % 2 == 0) for number in range(6)]
-    with engine.places(6) as put:
+    with engine.places(6) as places:
         for one in jobs:
-            put(one)
+            places.hold(one)
+            places.put(one)
+    assert engine._part_bytes == 3 * engine_module._bytes_of(jobs[0].part) > 0
     sizes = []
     settle = engine._settled
     engine._settled = lambda batch, outcomes: (sizes.append(len(batch)), settle(batch, outcomes))
@@ -64,6 +66,7 @@ def test_judges_what_waits_together(engine: Engine, job: Callable[..., Job], set
     assert [one for one, _ in settled] == jobs
     assert engine.waiting == 0
     assert engine._part_bytes == 0
+    assert [one.part for one in jobs] == [None] * 6  # Who waits for the verdicts holds the jobs.
 
 
 def test_inspectors_have_batches_of_their_own(
@@ -71,9 +74,9 @@ def test_inspectors_have_batches_of_their_own(
 ) -> None:
     other = Inspector(policy, mode="fast", batch_size=4, threshold=0.0)
     jobs = [job(number, inspector=other) if number % 2 else job(number) for number in range(6)]
-    with engine.places(6) as put:
+    with engine.places(6) as places:
         for one in jobs:
-            put(one)
+            places.put(one)
     engine.start()
     for one in jobs:
         verdict = one.future.result(60)
@@ -82,8 +85,8 @@ def test_inspectors_have_batches_of_their_own(
 
 
 def test_places_are_bounded_and_given_back(engine: Engine, job: Callable[..., Job]) -> None:
-    with engine.places(4) as put:
-        put(job())
+    with engine.places(4) as places:
+        places.put(job())
         assert engine.waiting == 4
         with pytest.raises(Busy) as busy, engine.places(3):
             pass
@@ -98,11 +101,14 @@ def test_places_are_bounded_and_given_back(engine: Engine, job: Callable[..., Jo
 
 def test_cancelled_work_is_never_begun(engine: Engine, job: Callable[..., Job], settled: list[Any]) -> None:
     jobs = [job(number) for number in range(3)]
-    with engine.places(3) as put:
+    with engine.places(3) as places:
         for one in jobs:
-            put(one)
+            places.hold(one)
+            places.put(one)
     assert engine.cancel(jobs[:2]) == jobs[:2]
     assert engine.waiting == 1
+    assert [one.part is None for one in jobs] == [True, True, False]
+    assert engine._part_bytes == engine_module._bytes_of(jobs[2].part)
     engine.start()
     jobs[2].future.result(60)
     assert [one for one, _ in settled] == jobs[2:]
@@ -161,12 +167,27 @@ def test_pictures_beyond_what_may_be_held_are_prepared_again(
     assert isinstance(one, Part)
     monkeypatch.setattr(engine_module, "_PART_BYTES", 2 * engine_module._bytes_of(one))
     jobs = [job(number) for number in range(4)]
-    for each in jobs:
-        engine.put(each)
-    assert [each.part is None for each in jobs] == [False, False, True, True]
+    with engine.places(4) as places:
+        for each in jobs:
+            places.hold(each)  # counted here: a request prepares all of its pictures before the first one waits
+        assert [each.part is None for each in jobs] == [False, False, True, True]
+        for each in jobs:
+            places.put(each)
     engine.start()
     assert all(isinstance(each.future.result(60), Verdict) for each in jobs)
     assert engine._part_bytes == 0
+
+
+def test_what_a_failed_request_held_is_given_back(engine: Engine, job: Callable[..., Job]) -> None:
+    first, second, late = (job(number) for number in range(3))
+    with engine.places(3) as places:
+        for one in (first, second):
+            places.hold(one)
+        places.put(first)
+    places.hold(late)  # a reader that was still at it
+    assert (second.part, late.part) == (None, None)
+    assert engine._part_bytes == engine_module._bytes_of(first.part) > 0
+    assert engine.waiting == 1
 
 
 def test_closing_ends_the_batch_and_leaves_the_rest(engine: Engine, job: Callable[..., Job], policy: Policy) -> None:

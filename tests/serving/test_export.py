@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tempfile
 import zipfile
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from lriad.cli import labels
 from lriad.data import load_dataset
 from lriad.errors import LriadError
 from lriad.serving.export import export_labels, export_zip
@@ -113,3 +115,35 @@ def test_nothing_is_overwritten_and_nothing_half_written(store: Store, tmp_path:
     (tmp_path / "empty").mkdir()
     assert export_labels(store, tmp_path / "empty") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file", "set", "store"]
+
+
+def test_what_lies_beside_the_folder_stays(store: Store, tmp_path: Path) -> None:
+    labelled(store, b"1", "nut", "defect")
+    (tmp_path / "set.part").mkdir()
+    (tmp_path / "set.part" / "notes.txt").write_text("mine")
+    assert export_labels(store, tmp_path / "set") == 1
+    with pytest.raises(LriadError, match="exists already"):
+        export_labels(store, tmp_path / "set")
+    assert (tmp_path / "set.part" / "notes.txt").read_text() == "mine"
+    (tmp_path / "plain").mkdir()
+    assert (tmp_path / "set").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_into_the_folder_where_one_is(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labelled(store, b"1", "nut", "defect")
+    (tmp_path / "set").mkdir()
+    monkeypatch.chdir(tmp_path / "set")
+    assert export_labels(store, ".") == 1
+    assert sorted(os.listdir()) == ["README.txt", "nut"]  # it is still there
+
+
+def test_a_folder_that_is_no_store_stays_as_it_is(store: Store, tmp_path: Path) -> None:
+    labelled(store, b"1", "nut", "defect")
+    (tmp_path / "mine").mkdir()
+    for folder in (tmp_path / "mine", tmp_path / "none"):
+        with pytest.raises(LriadError, match="no store of a station"):
+            labels(tmp_path / "set", store=folder)
+    assert list((tmp_path / "mine").iterdir()) == []
+    assert not (tmp_path / "none").exists()
+    labels(tmp_path / "set", store=store.folder)
+    labels(tmp_path / "again", store=tmp_path / "mine", database=f"sqlite:///{store.folder / 'station.sqlite3'}")

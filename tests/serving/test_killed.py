@@ -27,7 +27,8 @@ from lriad.serving.watch import watch
 
 _SERVE = (
     "import sys; from lriad.serving.api import Settings; from lriad.serving.serve import serve\n"
-    "serve(sys.argv[1], Settings(timeout=float(sys.argv[2])), port=0, mode='fast')\n"
+    "from lriad.serving.store import Store\n"
+    "serve(Store(sys.argv[1]), Settings(timeout=float(sys.argv[2])), port=0, mode='fast')\n"
 )
 
 

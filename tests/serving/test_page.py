@@ -314,6 +314,127 @@ def test_a_review_by_keyboard_alone(address, open_page, pictures):
     assert inspections(address, object=product, truth="none") == []
 
 
+@pytest.fixture
+def reviewed(address, pictures):
+    """A product of its own with five pictures to review, and the names in their order; two come at a time."""
+    product = f"leather of queue {len(requests.get(f'{address}/api/statistics', timeout=60).json()['products'])}"
+    send(address, pictures[:5], product)
+    return product, [row["name"] for row in inspections(address, object=product, truth="none", order="doubt")]
+
+
+def by_twos(route: Any) -> None:
+    route.continue_(url=route.request.url.replace("limit=30", "limit=2"))
+
+
+def test_a_queue_goes_on_where_it_was_when_its_next_page_does_not_come(address, open_page, reviewed):
+    product, names = reviewed
+    page = open_page(address, "statistics", tolerated="503")
+    broken = [True]
+
+    def listing(route: Any) -> None:
+        if broken and "cursor=" in route.request.url:
+            route.fulfill(status=503, json={"error": "the store cannot be used now"})
+        else:
+            by_twos(route)
+
+    page.route("**/api/inspections?*", listing)
+    page.goto(f"{address}/#/review?object={product}")
+    page.wait_for_selector(f".sheet .name >> text={names[0]}")
+    page.keyboard.press("s")
+    page.wait_for_selector(f".sheet .name >> text={names[1]}")
+    page.keyboard.press("d")
+    page.wait_for_selector("[role=alert] >> text=the store cannot be used now")
+    page.wait_for_selector("text=1 labelled, 4 left, 1 skipped")
+    assert page.inner_text(".sheet .name") == names[1]
+    broken.clear()
+    for name in names[2:]:
+        page.keyboard.press("s")
+        page.wait_for_selector(f".sheet .name >> text={name}")
+    page.keyboard.press("s")
+    page.wait_for_selector("text=You are through the queue.")
+
+
+def test_a_queue_that_comes_late_is_not_shown_as_that_of_another_product(address, open_page, reviewed, pictures):
+    product, names = reviewed
+    send(address, pictures[5:6], "leather that is late")
+    page = open_page(address, "statistics")
+    late: list[Any] = []
+    page.route("**/api/inspections?*late*", lambda route: late.append(route))
+    with page.expect_request("**/api/inspections?*late*"):
+        page.goto(f"{address}/#/review?object=leather+that+is+late")
+    page.goto(f"{address}/#/review?object={product}")
+    page.wait_for_selector(f".sheet .name >> text={names[0]}")
+    with page.expect_response("**/api/inspections?*late*"):
+        late[0].continue_()
+    for name in names[1:]:
+        page.keyboard.press("s")
+        page.wait_for_selector(f".sheet .name >> text={name}")
+    page.wait_for_selector("text=0 labelled, 5 left, 4 skipped")
+    page.keyboard.press("s")
+    page.wait_for_selector("text=You are through the queue.")
+
+
+def test_a_label_that_comes_late_is_that_of_its_part(address, open_page, reviewed):
+    product, names = reviewed
+    page = open_page(address, f"review?object={product}")
+    page.wait_for_selector(f".sheet .name >> text={names[0]}")
+    late: list[Any] = []
+    page.route("**/label", lambda route: late.append(route))
+    with page.expect_request("**/label"):
+        page.keyboard.press("d")
+    page.get_by_role("button", name="Skip").click()
+    page.wait_for_selector(f".sheet .name >> text={names[1]}")
+    late[0].continue_()
+    page.wait_for_selector("text=1 labelled, 4 left")
+    assert page.inner_text(".sheet .name") == names[1]
+    assert "not labelled" in page.inner_text(".truth-now")
+    page.unroute("**/label")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_selector(f".sheet .name >> text={names[0]}")
+    assert page.inner_text(".truth-now").endswith("defect")
+
+
+@pytest.mark.parametrize(
+    ("said", "texts"),
+    [
+        # Parts of one group, or a note, put the limit elsewhere than the setting's words say.
+        (
+            {"decided_by": "alarm_rate", "limit": 0.2, "alarm_rate": 0.12, "score": 2.5, "setting": "30 good"},
+            ["alarm rate 12 %", "limit 20 %", "of which 12 % would be as unusual"],
+        ),
+        (
+            {"decided_by": "alarm_rate", "limit": 0.2, "alarm_rate": 0.5, "score": 0.5, "note": "a note",
+             "setting": "30 good + 25 labelled defects"},
+            ["alarm rate 50 %", "limit 20 %"],
+        ),
+        (
+            {"decided_by": "score", "limit": 0.5, "score": 0.7, "alarm_rate": 0.5, "setting": "30 good, 2 x 2 tiles"},
+            ["score 0.70", "threshold 0.50", "comparison with labelled parts"],
+        ),
+        (
+            {"decided_by": "score", "limit": 4.5, "normal_below": 2.25, "score": 3.0, "calibration": "foreign"},
+            ["score 3.00", "normal below 2.25, defect from 4.50", "Decided by a calibration"],
+        ),
+        (
+            {"decided_by": "p_defect", "limit": 0.75, "normal_below": 0.25, "score": 3.0, "calibration": "foreign"},
+            ["p of a defect 0.60", "normal below 0.25, defect from 0.75", "Decided by a calibration"],
+        ),
+        ({"decided_by": "label", "limit": None}, ["p of a defect 0.60", "no threshold", "the policy's own word"]),
+        ({"decided_by": None, "limit": None}, ["p of a defect 0.60", "What decided was not kept"]),
+    ],
+)  # fmt: skip
+def test_what_decided_is_what_the_station_says(address, open_page, pictures, said, texts):
+    [row] = send(address, pictures[:1], "leather to read")
+    answer = {**row, "p_defect": 0.6, "threshold": None, **said}
+    page = open_page(address, "statistics")
+    page.route(f"**/api/inspections/{row['id']}", lambda route: route.fulfill(json=answer))
+    page.goto(f"{address}/#/inspection/{row['id']}")
+    page.wait_for_selector(".gauge")
+    shown = " ".join(page.inner_text(".facts").split())
+    for text in texts:
+        assert text in shown
+
+
 def test_cards_are_labelled_by_keys_and_buttons(address, open_page, pictures):
     page = open_page(address)
     page.fill("[name=product]", "leather on cards")
@@ -380,6 +501,9 @@ def test_statistics_count_what_was_labelled(address, open_page, pictures):
 
 def test_the_export_is_a_data_set(address, open_page, pictures, tmp_path):
     product = "leather to take along"
+    send(address, pictures[:1], "test")  # a word of the loaders': the folder has another name
+    [reserved] = inspections(address, object="test")
+    requests.put(f"{address}/api/inspections/{reserved['id']}/label", json={"label": "normal"}, timeout=60)
     said = {}
     for number, row in enumerate(send(address, pictures[:4], product)):
         label = {"label": "normal"} if number else {"label": "defect", "defect_type": "scratch"}
@@ -397,6 +521,7 @@ def test_the_export_is_a_data_set(address, open_page, pictures, tmp_path):
     assert {Path(sample.image).stem: sample.label for sample in samples} == said
     # The lines to run name the folders that are there.
     lines = panel.locator("pre").all_inner_texts()
+    assert "labelled/part_test/good" in page.inner_text(".products")
     [category] = {sample.category for sample in samples}
     assert any(f"labelled/{category}/good" in line and "--object 'leather to take along'" in line for line in lines)
 

@@ -90,6 +90,9 @@ def test_each_product_is_judged_by_its_own(
         drift = {one["object_name"]: one["drift"] for one in served.get("/api/statistics").json()["products"]}
         assert drift["tin"] is None
         assert drift["leather"] == {"n": 1, "statistic": None, "p_value": None, "drifted": False}
+        served.ask("PUT", f"/api/inspections/{by_memory['id']}/label", json={"label": "defect"})
+        drift = {one["object_name"]: one["drift"] for one in served.get("/api/statistics").json()["products"]}
+        assert drift["leather"] is None  # Known defects alone tell nothing.
         for sample in samples[4:34]:
             served.send([Path(sample.image)], "cloth")
         products = {one["object_name"]: one["drift"] for one in served.get("/api/statistics").json()["products"]}

@@ -60,18 +60,18 @@ class TestPictures:
         assert place == store.folder / "images" / digest[:2] / f"{digest}.png"
         assert place.read_bytes() == content
         assert [path for path in store.folder.rglob("*") if path.is_file() and "images" in path.parts] == [place]
-        assert list((store.folder / "incoming").iterdir()) == []
+        assert list((store.folder / ".lriad-incoming").iterdir()) == []
 
     def test_too_many_bytes_leave_nothing(self, store: Store) -> None:
         with pytest.raises(TooLarge, match="more than 1 MiB"):
             store.receive(io.BytesIO(bytes(2**20 + 1)), max_bytes=2**20)
-        assert list((store.folder / "incoming").iterdir()) == []
+        assert list((store.folder / ".lriad-incoming").iterdir()) == []
         assert store.receive(io.BytesIO(bytes(2**20)), max_bytes=2**20).size == 2**20
 
     def test_a_full_disk_is_one_line_and_leaves_nothing(self, store: Store) -> None:
         with pytest.raises(StoreError, match="cannot be written"), files_up_to(1 << 16):
             store.receive(io.BytesIO(bytes(1 << 20)))
-        assert list((store.folder / "incoming").iterdir()) == []
+        assert list((store.folder / ".lriad-incoming").iterdir()) == []
 
     def test_a_torn_file_is_replaced(self, store: Store) -> None:
         place = store.adopt(store.receive(io.BytesIO(b"whole")), "png")
@@ -87,6 +87,15 @@ class TestPictures:
         first.close()
         assert not old.exists()
         assert new.exists()
+
+    def test_what_is_the_user_s_stays(self, tmp_path: Path) -> None:
+        mine = [tmp_path / "incoming" / ("0" * 32), tmp_path / ".lriad-incoming" / "mine.png"]
+        for path in mine:
+            path.parent.mkdir()
+            path.write_bytes(b"mine")
+            os.utime(path, (0, 0))
+        Store(tmp_path).close()
+        assert all(path.exists() for path in mine)
 
     def test_maps_come_back(self, store: Store) -> None:
         map_HW = np.array([[0.5, np.nan], [2, 3]], np.float32)
@@ -105,6 +114,10 @@ class TestDatabase:
         with sql.create_engine(f"sqlite:///{store.folder / DATABASE}").connect() as connection:
             assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
             assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+
+    def test_what_is_committed_is_on_the_disk(self, store: Store) -> None:
+        with store._engine.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
 
     def test_opens_again_with_what_was_in_it(self, store: Store) -> None:
         [kept] = store.add([inspection()])
@@ -199,7 +212,7 @@ class TestInspections:
     def test_settles(self, store: Store) -> None:
         good, bad, failed = store.add(inspection() for _ in range(3))
         outcomes = [verdict(0.1), verdict(0.9, reasoning="a scratch"), LriadError("no picture")]
-        store.settle([(row.id, outcome, None) for row, outcome in zip((good, bad, failed), outcomes, strict=True)])
+        store.settle([(row.id, outcome) for row, outcome in zip((good, bad, failed), outcomes, strict=True)])
         rows = [row.to_dict() for row in store.get_all([failed.id, good.id, bad.id, 999])]
         assert [row["state"] for row in rows] == ["failed", "done", "done"]
         assert [row["decision"] for row in rows] == [None, "normal", "defect"]
@@ -211,18 +224,20 @@ class TestInspections:
 
     def test_cancelling_leaves_what_is_judged(self, store: Store) -> None:
         waiting, judged = store.add(inspection() for _ in range(2))
-        store.settle([(judged.id, verdict(0.1), None)])
+        store.settle([(judged.id, verdict(0.1))])
         store.cancel([waiting.id, judged.id])
         assert [row.state for row in store.get_all([waiting.id, judged.id])] == ["cancelled", "done"]
 
     def test_finds_the_last_verdict_on_a_picture(self, store: Store) -> None:
         rows = store.add(inspection(image_sha256="a" * 64) for _ in range(3))
-        store.settle([(row.id, verdict(0.1), None) for row in rows[:2]])
-        found = store.find("a" * 64, "tile")
+        store.settle([(row.id, verdict(0.1)) for row in rows[:2]])
+        found = store.find("a" * 64, "tile", {})
         assert found is not None
         assert found.id == rows[1].id
-        assert store.find("a" * 64, "cable") is None
-        assert store.find("b" * 64, "tile") is None
+        assert store.find("a" * 64, "tile", {"policy_sha256": "p", "threshold": None, "mode": "fast"}) is not None
+        assert store.find("a" * 64, "tile", {"policy_sha256": "p", "threshold": 0.5}) is None
+        assert store.find("a" * 64, "cable", {}) is None
+        assert store.find("b" * 64, "tile", {}) is None
 
     @settings(max_examples=25, deadline=None)
     @given(
@@ -241,7 +256,7 @@ class TestInspections:
         with new_store() as store:
             for name, p_defect, label in rows:
                 [row] = store.add([inspection(object_name=name)])
-                store.settle([(row.id, verdict(p_defect), None)])
+                store.settle([(row.id, verdict(p_defect))])
                 if label:
                     store.label(row.id, label)
             wanted = [
@@ -268,10 +283,12 @@ class TestInspections:
 
     def test_searches_texts_literally_and_in_any_case(self, store: Store) -> None:
         rows = store.add(inspection(name=name) for name in ("100%_wool.png", "100 wool.png", "x.png"))
-        store.settle([(rows[2].id, verdict(0.9, reasoning="A Scratch at the top"), None)])
+        store.settle([(rows[2].id, verdict(0.9, reasoning="A Scratch at the top"))])
         assert [row.name for row in store.page(text="100%_W").inspections] == ["100%_wool.png"]
         assert [row.name for row in store.page(text="scratch AT").inspections] == ["x.png"]
         assert store.page(text="p_defect").total == 0  # a field's name is no text
+        store.add([inspection(name="ÄPFEL.png")])
+        assert [row.name for row in store.page(text="äpfel").inspections] == ["ÄPFEL.png"]
 
     @pytest.mark.parametrize("cursor", ["x", "", "1_2", "-1", "9" * 30, "nan_", "0.5_x"])
     def test_a_foreign_cursor_is_refused(self, store: Store, cursor: str) -> None:
@@ -281,7 +298,7 @@ class TestInspections:
     def test_statistics(self, store: Store) -> None:
         outcomes = [verdict(0.9), verdict(0.9), verdict(0.1), verdict(0.1), verdict(0.5, "review"), LriadError("x")]
         rows = store.add(inspection() for _ in outcomes)
-        store.settle([(row.id, outcome, None) for row, outcome in zip(rows, outcomes, strict=True)])
+        store.settle([(row.id, outcome) for row, outcome in zip(rows, outcomes, strict=True)])
         for row, label in zip(rows, ("defect", "normal", "defect", None, "defect", None), strict=True):
             if label:
                 store.label(row.id, label)
@@ -303,7 +320,7 @@ class TestInspections:
     def test_predictions_of_one_calibration(self, store: Store) -> None:
         rows = store.add(inspection(group=f"g{number}") for number in range(4))
         outcomes = [verdict(0.1 * n, calibration=None if n == 1 else "c") for n in range(4)]
-        store.settle([(row.id, outcome, None) for row, outcome in zip(rows, outcomes, strict=True)])
+        store.settle([(row.id, outcome) for row, outcome in zip(rows, outcomes, strict=True)])
         found = store.predictions("tile", "c", 2)
         assert [row["id"] for row in found] == [str(rows[2].id), str(rows[3].id)]
         assert [row["group"] for row in found] == ["g2", "g3"]
@@ -313,7 +330,7 @@ class TestInspections:
 class TestLabels:
     def test_keep_their_history(self, store: Store) -> None:
         [row] = store.add([inspection()])
-        store.settle([(row.id, verdict(0.1), None)])
+        store.settle([(row.id, verdict(0.1))])
         labelled = store.label(row.id, "defect", "scratch", "seen by hand")
         assert labelled is not None
         assert labelled.to_dict()["corrected"]
@@ -331,7 +348,7 @@ class TestLabels:
 
     def test_review_is_not_corrected(self, store: Store) -> None:
         [row] = store.add([inspection()])
-        store.settle([(row.id, verdict(0.5, "review"), None)])
+        store.settle([(row.id, verdict(0.5, "review"))])
         labelled = store.label(row.id, "defect")
         assert labelled is not None
         assert not labelled.to_dict()["corrected"]
@@ -350,7 +367,10 @@ class TestLabels:
 def test_an_arrival_and_its_inspection_come_together(store: Store) -> None:
     fields = {"created_at": utc_now(), "folder": b"/in", "size": 1, "modified_ns": 2, "state": "inspected"}
     arrival = store.arrive(Arrival(source=b"\xff.png", delivery="waiting", **fields | {"state": "begun"}))
+    begun = store.arrive(Arrival(source=b"b.png", delivery_id="b", **fields | {"state": "begun"}))
     store.conclude(arrival, inspection(state="done"))
+    for one in (arrival, begun):
+        store.take_back(one.delivery_id)  # only what has no verdict
     [found] = store.arrivals(b"/in")
     assert (found.source, found.state) == (b"\xff.png", "inspected")
     assert store.get(found.inspection_id or 0) is not None
@@ -360,5 +380,6 @@ def test_an_arrival_and_its_inspection_come_together(store: Store) -> None:
     assert about is not None
     assert (told.id, about.id) == (arrival.id, found.inspection_id)
     assert store.arrivals(b"/in") == []
+    assert store.undelivered(b"/in", told.id) == []
     store.update_arrival(arrival.id, delivery="delivered")
     assert store.undelivered(b"/in") == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -14,8 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from watch_killed import PICTURES, ByBrightness
@@ -23,9 +26,10 @@ from watch_killed import PICTURES, ByBrightness
 from lriad import Inspector
 from lriad.errors import LriadError
 from lriad.policy import Policy
+from lriad.serving import store as store_module
 from lriad.serving import watch as watch_module
 from lriad.serving.station import Station
-from lriad.serving.store import Store
+from lriad.serving.store import Store, StoreError
 from lriad.serving.watch import SIDECAR, Handled, watch
 from lriad.verdict import Verdict
 
@@ -259,6 +263,131 @@ class TestPlaces:
         assert files(tmp_path / "out") == ["defect/a.png", "defect/b.png", "defect/c.png"]
         assert store.page().total == 3
 
+    @pytest.mark.parametrize("step", ["link", "rename"])
+    def test_what_replaces_a_picture_while_it_is_moved_is_another_arrival(
+        self, look: Look, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+    ) -> None:
+        real, waiting = getattr(os, step), [210] if step == "link" else [210, 30]
+
+        def replace() -> None:
+            picture(tmp_path / "new.png", waiting.pop(0))
+            os.replace(tmp_path / "new.png", folder / "c.png")
+
+        def between(source: Any, target: Any) -> None:
+            ours = waiting and (Path(source).name == "c.png" or Path(target).name == "c.png")
+            if ours and step == "rename":
+                replace()
+            real(source, target)
+            if ours and waiting:
+                replace()
+
+        monkeypatch.setattr(os, step, between)
+        look(move_to=tmp_path / "out")
+        assert waiting == []
+        assert files(folder) == [".hidden.png", "notes.txt"]
+        moved = ["defect/a.png", "defect/b.png", "defect/c.png", "normal/c.png"]
+        if step == "rename":  # the first has become the second, which was put back beside the third
+            moved = ["defect/a.png", "defect/b.png", "defect/c_2.png", "normal/c.png"]
+        assert files(tmp_path / "out") == moved
+
+    def test_the_store_may_lie_in_the_folder_but_not_the_folder_in_the_store(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
+        store = Store(folder / "station")
+        settings: dict[str, Any] = {"object_name": "tile", "every": 0.01, "once": True, "move_to": tmp_path / "out"}
+        for _ in range(2):
+            watch(folder, store, ByBrightness(), **settings)
+        kept = [name for name in files(store.folder) if name.startswith("images/")]
+        assert len(kept) == store.page().total == 2
+        for inside in (store.folder, store.folder / "images"):
+            with pytest.raises(LriadError, match="watch another folder"):
+                watch(inside, store, ByBrightness(), **settings)
+        store.close()
+
+    @pytest.mark.parametrize("where", ["normal", "defect/line 1"])
+    def test_what_was_moved_is_not_moved_again(self, store: Store, tmp_path: Path, where: str) -> None:
+        picture(tmp_path / where / "a.png", 20)
+        with pytest.raises(LriadError, match="watch another folder"):
+            watch(tmp_path / where, store, ByBrightness(), object_name="tile", move_to=tmp_path, once=True)
+
+    def test_a_place_that_cannot_be_had_is_given_up_until_the_next_start(
+        self, look: Look, folder: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "out").write_text("a file")
+        handled = look(move_to=tmp_path / "out")
+        assert [(one.decision, one.place == one.source) for one in handled] == [("failed", True)] * 3
+        assert all("cannot be put in its place" in str(one.error) for one in handled)
+        assert files(folder) == [".hidden.png", "a.png", "b.png", "c.png", "notes.txt"]
+        (tmp_path / "out").unlink()
+        assert [one.decision for one in look(move_to=tmp_path / "out")] == ["defect", "defect", "normal"]
+        assert files(folder) == [".hidden.png", "notes.txt"]
+
+    @pytest.mark.parametrize("changed", [False, True])
+    def test_a_kill_while_a_picture_is_put_back(
+        self, look: Look, folder: Path, store: Store, tmp_path: Path, changed: bool
+    ) -> None:
+        (tmp_path / "out").write_text("a file")
+        look(move_to=tmp_path / "out")
+        for arrival in store.arrivals(os.fsencode(folder.resolve())):
+            os.link(folder / os.fsdecode(arrival.source), folder / f".lriad-{arrival.delivery_id}")
+        if changed:
+            picture(folder / "c.png", 210)
+        (tmp_path / "out").unlink()
+        look(move_to=tmp_path / "out")
+        assert files(folder) == [".hidden.png", "notes.txt"]
+        third = "defect/c.png" if changed else "normal/c.png"
+        assert files(tmp_path / "out") == ["defect/a.png", "defect/b.png", third]
+
+    def test_a_name_that_leaves_none_for_the_verdict(self, look: Look, folder: Path, tmp_path: Path) -> None:
+        name = "x" * 250 + ".png"
+        picture(folder / name, 30)
+        failed = [one for one in look(move_to=tmp_path / "out", tag=True) if one.decision == "failed"]
+        assert [one.place for one in failed] == [tmp_path / "out" / "normal" / name]
+
+
+class TestKnownPictures:
+    def test_are_judged_again_by_another_judge(self, look: Look, folder: Path, store: Store) -> None:
+        class Stricter(ByBrightness):
+            threshold_in_use = 0.4
+
+            def inspect(self, image: Path, object_name: str) -> Verdict:
+                return dataclasses.replace(super().inspect(image, object_name), threshold=0.4)
+
+        look()
+        for judge, again in ((Stricter(), False), (Stricter(), True), (ByBrightness(), True)):
+            os.utime(folder / "c.png")
+            [handled] = look(judge)
+            assert handled.again == again
+        assert store.page().total == 3
+
+    def test_a_product_has_one_spelling(self, look: Look, folder: Path, store: Store) -> None:
+        judge = ByBrightness()
+        judge.calibration = SimpleNamespace(object_names=(" Tile",), sha256="c")
+        look(judge, object_name="TILE")
+        judge.memory = SimpleNamespace(object_name="tile", sha256="m")
+        picture(folder / "d.png", 30)
+        look(judge, object_name="TILE")
+        picture(folder / "e.png", 31)
+        look(judge, object_name="nut")
+        assert store.products() == ["Tile", "nut", "tile"]
+
+    @pytest.mark.parametrize("full", [False, True])
+    def test_keep_their_heat_maps(self, look: Look, store: Store, full: bool) -> None:
+        class WithMemory(ByBrightness):
+            def inspect(self, image: Path, object_name: str) -> Verdict:
+                seen = {"heatmap": np.ones((2, 2), np.float32), "boxes": ((1, 2, 3, 4),)}
+                return dataclasses.replace(super().inspect(image, object_name), **seen)
+
+        if full:
+            (store.folder / "maps").rmdir()
+        assert [one.decision for one in look(WithMemory())] == ["defect", "defect", "normal"]
+        for row in store.page().inspections:
+            kept = store.load_map(row.id)
+            assert (kept is None) == full
+            if kept is not None:
+                np.testing.assert_array_equal(kept[0], np.ones((2, 2)))
+                assert kept[1] == [(1, 2, 3, 4)]
+
 
 class TestReadiness:
     def test_half_a_file_waits_until_it_is_whole(self, look: Look, folder: Path) -> None:
@@ -308,6 +437,43 @@ class TestReadiness:
         assert handled["c.png"] == ("failed", "of another shape")
         assert handled["a.png"] == ("defect", None)
 
+    def test_an_unreadable_folder_stops_only_itself(
+        self, look: Look, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (folder / "locked").mkdir()
+        closed, real = folder / "locked", os.scandir
+
+        def scandir(path: Any) -> Any:
+            if os.fspath(path).rstrip(b"/") == os.fsencode(closed):
+                raise PermissionError(13, "Permission denied")
+            return real(path)
+
+        monkeypatch.setattr(os, "scandir", scandir)
+        assert len(look()) == 3
+        assert [record.getMessage().partition(": ")[0] for record in caplog.records] == [str(closed)]
+        closed = folder
+        with pytest.raises(PermissionError):
+            look()
+
+    @pytest.mark.parametrize("kind", ["pipe", "link"])
+    def test_what_is_no_file_any_more_is_not_opened(
+        self, look: Look, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+    ) -> None:
+        real = watch_module._Watcher._take
+
+        def take(self: Any, stand: Any, **more: Any) -> None:
+            path = folder / "c.png"
+            if stand.source == b"c.png" and not path.is_symlink() and path.is_file():
+                path.rename(tmp_path / "moved.png")
+                if kind == "pipe":
+                    os.mkfifo(path)
+                else:
+                    path.symlink_to(tmp_path / "moved.png")
+            real(self, stand, **more)
+
+        monkeypatch.setattr(watch_module._Watcher, "_take", take)
+        assert sorted(one.source.name for one in look()) == ["a.png", "b.png"]
+
     def test_arrivals_are_seen_while_it_runs(self, folder: Path, store: Store, tmp_path: Path) -> None:
         stop, came = threading.Event(), threading.Event()
 
@@ -337,7 +503,7 @@ class TestTelling:
             assert len(look(webhook=down.address)) == 3
             assert down.told == []
             assert down.asked >= 3  # more than one attempt
-        with receiving(answer=lambda number: 204 if number == 1 else 404) as picky:
+        with receiving(answer=lambda number: 204 if number == 1 else 307) as picky:
             assert look(webhook=picky.address) == []
             assert len(picky.told) == 1
             assert picky.asked >= 3  # what is refused does not hold up the others
@@ -347,6 +513,32 @@ class TestTelling:
             assert len({*picky.ids, *up.ids}) == 3
             look(webhook=up.address)
             assert up.asked == 2
+
+    def test_what_is_refused_for_good_is_told_once(
+        self, look: Look, folder: Path, store: Store, receiver: Receiver
+    ) -> None:
+        receiver.answer = lambda number: 404
+        look(webhook=receiver.address)
+        look(webhook=receiver.address)
+        assert receiver.asked == 3
+        assert {(one.delivery, one.error) for one in store.arrivals(os.fsencode(folder.resolve()))} == {
+            ("refused", "the webhook answered 404")
+        }
+
+    def test_a_request_that_took_too_long_is_told_again(self, look: Look, receiver: Receiver) -> None:
+        receiver.answer = lambda number: 408 if number == 1 else 204
+        look(webhook=receiver.address)
+        assert len(receiver.told) == 3
+
+    def test_is_read_in_rounds(self, look: Look, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(store_module, "_ROUND", 1)
+        receiver.answer = lambda number: 503
+        look(webhook=receiver.address)
+        asked = receiver.asked
+        receiver.answer = lambda number: 307 if number == asked + 1 else 204
+        look(webhook=receiver.address)
+        look(webhook=receiver.address)
+        assert len(set(receiver.ids)) == len(receiver.told) == 3
 
     def test_nobody_there_is_no_end(self, look: Look, store: Store) -> None:
         with receiving() as gone:
@@ -398,10 +590,22 @@ class TestTelling:
             server.join()
         assert not thread.is_alive()
 
-    @pytest.mark.parametrize("address", ["ftp://host/x", "host/x", "file:///etc/passwd", "http://", "javascript:1"])
-    def test_only_http(self, look: Look, address: str) -> None:
-        with pytest.raises(LriadError, match="webhook"):
+    @pytest.mark.parametrize(
+        ("address", "shown"),
+        [
+            ("ftp://user:secret@host/secret?secret", " ftp://host"),
+            ("host/secret", ""),
+            ("file:///etc/secret", ""),
+            ("http://", ""),
+            ("javascript:secret", ""),
+            ("http://[secret", ""),
+            ("https://host:secret/", " https://host"),
+        ],
+    )
+    def test_only_http_and_no_secret_is_shown(self, look: Look, address: str, shown: str) -> None:
+        with pytest.raises(LriadError) as caught:
             look(webhook=address)
+        assert str(caught.value) == f"webhook{shown}: expected an address such as https://HOST/PATH"
 
 
 @pytest.fixture
@@ -461,6 +665,46 @@ def test_a_picture_that_kills_the_process_does_not_stop_the_line(
     assert [one.error for one in store.arrivals(os.fsencode(folder.resolve())) if one.state == "failed"] == [
         "given up: 3 times the process ended while it was inspected"
     ]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), StoreError("held by another"), OSError(5, "I/O error")])
+def test_what_the_process_survives_is_no_death(look: Look, folder: Path, store: Store, error: BaseException) -> None:
+    class Interrupted(ByBrightness):
+        def inspect(self, image: Path, object_name: str) -> Verdict:
+            raise error
+
+    (folder / "b.png").unlink()
+    (folder / "c.png").unlink()
+    for _ in range(4):
+        if isinstance(error, OSError):
+            assert [one.decision for one in look(Interrupted())] == ["failed"]
+        else:
+            with pytest.raises(type(error)):
+                look(Interrupted())
+    assert store.arrivals(os.fsencode(folder.resolve())) == []
+    assert [one.decision for one in look()] == ["defect"]
+
+
+def test_what_could_not_be_taken_back_is_before_the_next_picture(
+    look: Look, folder: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, refusals = Store.take_back, [StoreError("held by another")]
+
+    def take_back(self: Store, delivery_id: str) -> None:
+        if refusals:
+            raise refusals.pop()
+        real(self, delivery_id)
+
+    class Picky(ByBrightness):
+        def inspect(self, image: Path, object_name: str) -> Verdict:
+            if refusals:
+                raise LriadError("not this one")
+            return super().inspect(image, object_name)
+
+    monkeypatch.setattr(Store, "take_back", take_back)
+    look(Picky())
+    states = [one.state for one in store.arrivals(os.fsencode(folder.resolve()))]
+    assert sorted(states) == ["failed", "placed", "placed"]
 
 
 @pytest.mark.parametrize(

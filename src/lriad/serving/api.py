@@ -9,7 +9,7 @@ import logging
 import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,12 +26,13 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from lriad._version import __version__
 from lriad.errors import LriadError
-from lriad.serving.engine import Broken, Busy, Job
+from lriad.serving.engine import Broken, Busy, Job, Places
 from lriad.serving.export import export_zip
 from lriad.serving.pictures import as_jpeg, preview, shown_name
 from lriad.serving.security import BodyLimit, Guard
 from lriad.serving.station import Station, Taken
 from lriad.serving.store import Inspection, Order, StoreError, TooLarge
+from lriad.verdict import DecidedBy
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ PAGE = Path(__file__).parent / "page"
 _PAINTERS = 2
 """Threads that make previews and overlays; a picture in full size is held in each."""
 _FIELD_BYTES = 4096
-_FOREVER = "private, max-age=31536000, immutable"
+_KEEP = "private, max-age=600"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,9 @@ class InspectionOut(BaseModel):
     deviation: float | None
     unusual_place: str | None
     threshold: float | None
+    decided_by: DecidedBy | None
+    limit: float | None
+    normal_below: float | None
     reasoning: str | None
     boxes: list[Annotated[list[int], Field(min_length=4, max_length=4)]] | None
     mode: Literal["reason", "fast"] | None
@@ -206,6 +210,8 @@ def create_app(station: Station, settings: Settings | None = None) -> FastAPI:
     store, engine = station.store, station.engine
     max_files = min(settings.max_files, engine.capacity)
     painters = ThreadPoolExecutor(_PAINTERS, thread_name_prefix="paint")
+    caching = {} if settings.token else {"Cache-Control": _KEEP}  # What needs a token must not outlive it in a browser.
+    explaining: dict[int, asyncio.Future[Any]] = {}
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -275,17 +281,21 @@ def create_app(station: Station, settings: Settings | None = None) -> FastAPI:
         async with request.form(max_files=max_files, max_fields=8, max_part_size=_FIELD_BYTES) as form:
             files, object_name, group = _checked(form)
             station.product(object_name)
-            with engine.places(len(files)) as put:
-                taken = await _taken(station, settings, files, object_name, group)
+            with engine.places(len(files)) as places:
+                taken = await _taken(station, settings, files, object_name, group, places)
                 kept = [one for one in taken if isinstance(one, Taken)]
-                jobs = await run_in_threadpool(station.accept, kept, put) if kept else []
+                jobs = await run_in_threadpool(station.accept, kept, places) if kept else []
             names = [file.filename for file in files]
         if not await _finished(request, jobs, settings.timeout):
             await run_in_threadpool(station.give_up, jobs)
             return Response(status_code=499)  # Nobody reads it.
-        rows = iter(await run_in_threadpool(store.get_all, [job.id for job in jobs if job.id is not None]))
+        rows = {one.inspection.id: one.inspection for one in kept}
+        with suppress(StoreError):  # They were accepted, and are judged once the store can be used again.
+            rows |= {row.id: row for row in await run_in_threadpool(store.get_all, list(rows))}
         entries: list[dict[str, Any]] = [
-            next(rows).to_dict() if isinstance(one, Taken) else {"name": shown_name(name), "error": str(one)}
+            rows[one.inspection.id].to_dict()
+            if isinstance(one, Taken)
+            else {"name": shown_name(name), "error": str(one)}
             for one, name in zip(taken, names, strict=True)
         ]
         if not jobs:
@@ -326,7 +336,7 @@ def create_app(station: Station, settings: Settings | None = None) -> FastAPI:
         row = await run_in_threadpool(existing, id)
         picture = store.picture(row.image_sha256, row.extension)
         shown = await _painted(painters, lambda: as_jpeg(preview(picture, side)))
-        return Response(shown, media_type="image/jpeg", headers={"Cache-Control": _FOREVER})
+        return Response(shown, media_type="image/jpeg", headers=caching)
 
     @app.get(
         "/api/inspections/{id}/overlay",
@@ -340,10 +350,13 @@ def create_app(station: Station, settings: Settings | None = None) -> FastAPI:
             raise HTTPException(409, f"inspection {id} is {row.state}: there is nothing to mark")
         marks = await run_in_threadpool(store.load_map, id)
         if marks is None:
-            marks = await _explained(station, row, settings.timeout)
+            if id not in explaining:  # Who asks for what is being made already waits for that.
+                explaining[id] = asyncio.ensure_future(_explained(station, row))
+                explaining[id].add_done_callback(lambda _: explaining.pop(id))
+            marks = await _shared(explaining[id], settings.timeout)
         picture = store.picture(row.image_sha256, row.extension)
         shown = await _painted(painters, partial(_marked, row, picture, side, *marks))
-        return Response(shown, media_type="image/jpeg", headers={"Cache-Control": _FOREVER})
+        return Response(shown, media_type="image/jpeg", headers=caching)
 
     @app.put("/api/inspections/{id}/label", responses={**_errors(404, 409, 413, 422), 200: {"model": InspectionOut}})
     def label(id: Id, said: LabelIn) -> Response:
@@ -451,13 +464,18 @@ def _checked(form: Any) -> tuple[Sequence[UploadFile], str, str | None]:
 
 
 async def _taken(
-    station: Station, settings: Settings, files: Sequence[UploadFile], object_name: str, group: str | None
+    station: Station,
+    settings: Settings,
+    files: Sequence[UploadFile],
+    object_name: str,
+    group: str | None,
+    places: Places,
 ) -> list[Taken | LriadError]:
     """What became of each file, in their order."""
 
     def take(file: UploadFile) -> Taken:
         limits = {"max_bytes": settings.max_bytes, "max_pixels": settings.max_pixels}
-        return station.take(file.file, file.filename, object_name, group, **limits)
+        return station.take(file.file, file.filename, object_name, group, places, **limits)
 
     loop = asyncio.get_running_loop()
     # All of them, whatever becomes of one: they read from files that are closed afterwards.
@@ -473,7 +491,8 @@ async def _taken(
 
 
 async def _finished(request: Request, jobs: Sequence[Job], timeout: float) -> bool:
-    """Wait until all are judged, or for so long; False where the client went away before."""
+    """Wait until all are judged, or left for when the store can be used, or for so long; False where the client went
+    away before."""
     if not jobs:
         return True
     judged = asyncio.gather(*(asyncio.wrap_future(job.future) for job in jobs), return_exceptions=True)
@@ -483,7 +502,8 @@ async def _finished(request: Request, jobs: Sequence[Job], timeout: float) -> bo
         await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if judged.done():
             for job in jobs:
-                if not job.future.cancelled() and (problem := job.future.exception()) is not None:
+                problem = None if job.future.cancelled() else job.future.exception()
+                if problem is not None and not isinstance(problem, StoreError):
                     raise problem
             return True
         return not gone.done()
@@ -503,19 +523,25 @@ async def _painted(painters: ThreadPoolExecutor, paint: Callable[[], bytes]) -> 
         raise HTTPException(404, str(error)) from error
 
 
-async def _explained(station: Station, row: Inspection, timeout: float) -> Any:
-    """The heat-map and boxes of an inspection that has none yet."""
+async def _explained(station: Station, row: Inspection) -> Any:
+    """The heat-map and boxes of an inspection that has none yet, or an `LriadError`."""
     try:
         job = await run_in_threadpool(station.explanation, row)
-        with station.engine.places(1) as put:
-            put(job)
-        outcome = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(job.future)), timeout)
-    except Busy:
-        raise
+        with station.engine.places(1) as places:
+            places.put(job)
+        return await asyncio.wrap_future(job.future)
+    except LriadError as error:
+        return error
+
+
+async def _shared(explained: asyncio.Future[Any], timeout: float) -> Any:
+    """What several requests may wait for, each for so long."""
+    try:
+        outcome = await asyncio.wait_for(asyncio.shield(explained), timeout)
     except TimeoutError:
         raise HTTPException(503, "it is still being looked at; ask again", {"Retry-After": "5"}) from None
-    except LriadError as error:
-        raise HTTPException(409, str(error)) from error
+    if isinstance(outcome, Busy | StoreError):
+        raise outcome
     if isinstance(outcome, Broken):
         raise HTTPException(500, str(outcome))
     if isinstance(outcome, LriadError):

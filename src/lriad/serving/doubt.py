@@ -3,39 +3,31 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from lriad.calibration import Calibration
+from statistics import NormalDist
+from typing import Any
 
 _BORDER = 2.0
 """Of a memory's score without labels, in standard deviations: about where the 5 % least usual good parts begin."""
 
 
-def doubt(verdict: dict[str, Any], calibration: Calibration | None = None) -> float:
+def doubt(verdict: dict[str, Any]) -> float:
     """How near a verdict is to the other decision, in [0, 1]; 1: nothing was decided, or it stands on the border.
 
     Args:
         verdict: The fields of a `Verdict`.
-        calibration: The one that decided, None where none did.
     """
     if verdict["decision"] == "review":
         return 1.0
-    p_defect, score = verdict.get("p_defect"), verdict.get("score")
-    if calibration is not None:
-        value = score if calibration.quantity == "score" else p_defect
-        if value is None:
-            return 1.0
-        borders = (calibration.normal_below, calibration.defect_from)
-        near = (
-            _near_deviation if calibration.quantity == "score" and not _is_probability(verdict) else _near_probability
-        )
-        return max(near(value, border) for border in borders)
-    if verdict.get("threshold") is None and score is not None:
-        return _near_probability(score, 0.5) if _is_probability(verdict) else _near_deviation(score, _BORDER)
-    if p_defect is None:
-        return 0.5  # The text said so, and how sure it is nobody knows.
-    return _near_probability(p_defect, 0.5 if verdict.get("threshold") is None else verdict["threshold"])
+    decided_by, limit = verdict["decided_by"], verdict["limit"]
+    if decided_by == "label":
+        # Without p_defect the text said so, and how sure it is nobody knows.
+        return 0.5 if verdict["p_defect"] is None else _near_probability(verdict["p_defect"], 0.5)
+    value = verdict[decided_by]
+    if decided_by == "alarm_rate":
+        return _near_rate(value, limit, verdict["score"])
+    near = _near_deviation if decided_by == "score" and not _is_probability(verdict) else _near_probability
+    below = verdict["normal_below"]
+    return max(near(value, border) for border in (limit, limit if below is None else below))
 
 
 def suspicion(verdict: dict[str, Any]) -> float:
@@ -69,3 +61,15 @@ def _near_probability(p: float, border: float) -> float:
 def _near_deviation(score: float, border: float) -> float:
     """1 at the border, a half one standard deviation from it."""
     return 1 / (1 + abs(score - border)) if math.isfinite(score) else 0.0
+
+
+def _near_rate(alarm_rate: float, limit: float, score: float) -> float:
+    """1 at the border, below it the rate's part of the limit, or the limit's of the rate.
+
+    Of n good samples none is as unusual as what has the rate 1 / (1 + n), however unusual that is. So the score counts
+    on the defect's side, as far as it lies above the one that normally distributed samples would have at this rate.
+    """
+    if alarm_rate > limit:
+        return limit / alarm_rate
+    beyond = max(0.0, score - NormalDist().inv_cdf(1 - alarm_rate))
+    return alarm_rate / limit / (1 + beyond)

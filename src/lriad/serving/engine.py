@@ -60,7 +60,8 @@ class Job:
         image: The picture's file, which stays as it is.
         object_name, group: As for `Inspector.prepare`.
         id: Of the inspection; None for one that is not in the store.
-        part: The prepared picture; None to have it prepared when its turn comes.
+        part: The prepared picture; None to have it prepared when its turn comes, and once that has come.
+        held: Bytes of the prepared picture that count among those that wait; see `Places.hold`.
         explain: Whether a heat-map is wanted in place of a verdict.
         since: When it was accepted, by `time.monotonic`.
         future: The `Verdict`, or the heat-map and its boxes; or an `LriadError`, as a result or as an exception.
@@ -72,9 +73,53 @@ class Job:
     group: str | None
     id: int | None = None
     part: Part | LriadError | None = None
+    held: int = 0
     explain: bool = False
     since: float = field(default_factory=time.monotonic)
     future: Future[Any] = field(default_factory=Future)
+
+
+class Places:
+    """Places in an engine's queue, held for jobs that are still to be made; made by `Engine.places`."""
+
+    def __init__(self, engine: Engine, count: int) -> None:
+        self._engine = engine
+        self._left = count
+        self._held: set[Job] = set()
+
+    def hold(self, job: Job) -> None:
+        """Count a job's prepared picture among those that wait, or take it away where they are too many already.
+
+        May be called from several threads.
+        """
+        engine, size = self._engine, _bytes_of(job.part)
+        with engine._changed:
+            if self._left == 0 or engine._part_bytes + size > _PART_BYTES:
+                job.part = None
+                return
+            engine._part_bytes += size
+            job.held = size
+            self._held.add(job)
+
+    def put(self, job: Job) -> None:
+        """Let a job wait in one of the places."""
+        engine = self._engine
+        with engine._changed:
+            assert self._left > 0
+            self._left -= 1
+            engine._reserved -= 1
+            self._held.discard(job)
+            engine._put(job)
+
+    def give_back(self) -> None:
+        """Free the places that were not used, and what was held for them."""
+        engine = self._engine
+        with engine._changed:
+            engine._reserved -= self._left
+            self._left = 0
+            for job in self._held:
+                engine._drop(job)
+            self._held.clear()
 
 
 class Engine:
@@ -82,7 +127,7 @@ class Engine:
 
     Args:
         settled: Called in the engine's thread with each batch and its outcomes, before their futures are resolved:
-            what it has not stored, nobody is told. One outcome a job: what `Inspector.judge` or `explain` gave.
+            what it raises is their exception. One outcome a job: what `Inspector.judge` or `explain` gave.
         readers: Prepare pictures that come without a part.
         capacity: Pictures that may wait.
     """
@@ -129,11 +174,8 @@ class Engine:
         return len(self._waiting) + self._reserved
 
     @contextmanager
-    def places(self, count: int) -> Iterator[Callable[[Job], None]]:
+    def places(self, count: int) -> Iterator[Places]:
         """Places in the queue, to be had before the work of reading the pictures is done; unused ones are given back.
-
-        Yields:
-            What puts a job into one of them.
 
         Raises:
             Busy: There are not as many.
@@ -142,21 +184,11 @@ class Engine:
             if self.waiting + count > self.capacity:
                 raise Busy(max(1, min(_LONGEST_WAIT, math.ceil(self.waiting * self._seconds / 2))))
             self._reserved += count
-        left = count
-
-        def put(job: Job) -> None:
-            nonlocal left
-            assert left > 0
-            left -= 1
-            with self._changed:
-                self._reserved -= 1
-                self._put(job)
-
+        places = Places(self, count)
         try:
-            yield put
+            yield places
         finally:
-            with self._changed:
-                self._reserved -= left
+            places.give_back()
 
     def put(self, job: Job) -> None:
         """Let a job wait, however many do: for work that was accepted before."""
@@ -166,14 +198,19 @@ class Engine:
     def _put(self, job: Job) -> None:
         if self._closed:
             job.future.cancel()
+            self._drop(job)
             return
-        size = _bytes_of(job.part)
-        if self._part_bytes + size > _PART_BYTES:
-            job.part = None
-        else:
-            self._part_bytes += size
         self._waiting.append(job)
         self._changed.notify_all()
+
+    def _drop(self, job: Job) -> None:
+        """Let go of a job's prepared picture."""
+        self._release(job)
+        job.part = None
+
+    def _release(self, job: Job) -> None:
+        self._part_bytes -= job.held
+        job.held = 0
 
     def cancel(self, jobs: Sequence[Job]) -> list[Job]:
         """Take jobs out of the queue; returns those that were not begun yet, and now never are."""
@@ -182,7 +219,7 @@ class Engine:
             for job in cancelled:
                 if job in self._waiting:
                     self._waiting.remove(job)
-                    self._part_bytes -= _bytes_of(job.part)
+                self._drop(job)
         return cancelled
 
     # --- the engine's thread --------------------------------------------------------------------------------------
@@ -201,7 +238,6 @@ class Engine:
             try:
                 self._settled(batch, outcomes)
             except Exception as error:
-                # They stay pending in the store, and are judged again after the next start.
                 _log.exception("a batch of %d could not be stored", len(batch))
                 for job in batch:
                     job.future.set_exception(error)
@@ -224,7 +260,7 @@ class Engine:
                     batch = alike[: self._batch_size(first)]
                 for job in batch:
                     self._waiting.remove(job)
-                    self._part_bytes -= _bytes_of(job.part)
+                    self._release(job)
                 running = [job for job in batch if job.future.set_running_or_notify_cancel()]
                 if running:
                     return running
@@ -251,6 +287,8 @@ class Engine:
             found = first.inspector.explain(first.image, first.object_name, first.group)
             return [(found.heatmap, found.boxes)]
         parts = list(self._readers.map(_prepared, batch))
+        for job in batch:
+            job.part = None  # Who waits for the future keeps the job.
         return first.inspector.judge(parts, len(batch))
 
 

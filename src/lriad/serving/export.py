@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import shutil
+import tempfile
 import unicodedata
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -60,29 +62,36 @@ def export_labels(store: Store, folder: str | Path, object_name: str | None = No
     Raises:
         LriadError: There are none, the folder holds something, or it cannot be written.
     """
-    folder = Path(folder)
+    folder = Path(os.path.abspath(folder))
     labelled = _labelled(store, object_name)
-    part = folder.with_name(f"{folder.name}.part")
-    pictures = 0
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise LriadError(f"{show(folder)}: exists already; name a new folder, for labels may have changed since")
-        shutil.rmtree(part, ignore_errors=True)
-        for file in _layout(labelled, store):
-            place = part / file.place
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if file.source is None:
-                place.write_text(file.text, encoding="utf-8")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".lriad-labels-", dir=folder.parent) as beside:
+            part = Path(beside) / "set"  # with the rights of any new folder: a temporary one has the owner's only
+            pictures = _write(_layout(labelled, store), part)
+            if folder.exists():
+                for entry in part.iterdir():  # it may be where the user's shell is: it stays the same folder
+                    entry.rename(folder / entry.name)
             else:
-                shutil.copyfile(file.source, place)
-                pictures += 1
-        if folder.exists():
-            folder.rmdir()
-        part.rename(folder)
+                part.rename(folder)
     except OSError as error:
         raise LriadError(f"{show(folder)}: cannot be written ({error.strerror}); name another folder") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    return pictures
+
+
+def _write(files: Iterator[_File], folder: Path) -> int:
+    """Write files into a folder; how many pictures they are."""
+    pictures = 0
+    for file in files:
+        place = folder / file.place
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if file.source is None:
+            place.write_text(file.text, encoding="utf-8")
+        else:
+            shutil.copyfile(file.source, place)
+            pictures += 1
     return pictures
 
 
@@ -97,8 +106,8 @@ def _labelled(store: Store, object_name: str | None) -> list[Inspection]:
 def _layout(labelled: Sequence[Inspection], store: Store) -> Iterator[_File]:
     """The files of the layout `<category>/{good,defect/<type>}/<hash>`, and `files.csv` where groups are known."""
     yield _File("README.txt", text=_ABOUT)
-    categories = _folder_names(sorted({row.object_name for row in labelled}))
-    types = _folder_names(sorted({row.defect_type for row in labelled if row.defect_type}))
+    categories = folder_names(sorted({row.object_name for row in labelled}))
+    types = folder_names(sorted({row.defect_type for row in labelled if row.defect_type}))
     groups: dict[str, list[tuple[str, str]]] = {}
     for row in labelled:
         source = store.picture(row.image_sha256, row.extension)
@@ -120,7 +129,7 @@ def _layout(labelled: Sequence[Inspection], store: Store) -> Iterator[_File]:
         yield _File(f"{category}/files.csv", text=lines.getvalue())
 
 
-def _folder_names(names: Sequence[str]) -> dict[str, str]:
+def folder_names(names: Sequence[str]) -> dict[str, str]:
     """For each name a folder's that any system can have, that means nothing to the loaders, and that no other one has.
 
     `object_name_of` makes the words of it again, but for signs that folders cannot have.

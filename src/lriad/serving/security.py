@@ -46,7 +46,8 @@ class Guard:
 
     Without a token whoever can reach the port may ask; it should then be a port of this machine only. Any page in this
     machine's browsers reaches that, too: so the host must be a name of this machine (no page of a foreign name that
-    points here), and a change must come from our own page (no form on a foreign page).
+    points here), and a change must come from our own page (no form on a foreign page). With a token neither matters: no
+    foreign page has it, and unlike a cookie no browser adds it.
 
     Args:
         app: What is guarded.
@@ -54,13 +55,16 @@ class Guard:
         open_paths: That need no token.
 
     Raises:
-        LriadError: The token is too short, or holds what a header cannot.
+        LriadError: The token is too short, or not what a header brings unchanged.
     """
 
     def __init__(self, app: App, token: str | None, open_paths: Collection[str]) -> None:
-        if token is not None and (len(token) < MIN_TOKEN or not (token.isascii() and token.isprintable())):
+        if token is not None and not (
+            len(token) >= MIN_TOKEN and token.isascii() and token.isprintable() and token == token.strip()
+        ):
             raise LriadError(
-                f"the token must be of {MIN_TOKEN} or more ASCII characters, such as openssl rand -hex 16 makes"
+                f"the token must be of {MIN_TOKEN} or more ASCII characters without a space around them, such as "
+                "openssl rand -hex 16 makes"
             )
         self._app = app
         self._token = None if token is None else token.encode()
@@ -106,11 +110,12 @@ class Guard:
                 return 400, f"more than one header {name.decode()}"
             headers[name] = value
         host = headers.get(b"host", b"").decode("latin-1")
-        if self._token is None and _host_name(host) not in LOOPBACK:
-            return 403, "without a token the station answers on this machine only: ask for http://localhost"
-        if scope["method"] not in _SAFE_METHODS and _is_foreign(headers, host):
-            return 403, "the request comes from a page of another origin"
-        if self._token is not None and scope["path"] not in self._open:
+        if self._token is None:
+            if _host_name(host) not in LOOPBACK:
+                return 403, "without a token the station answers on this machine only: ask for http://localhost"
+            if scope["method"] not in _SAFE_METHODS and _is_foreign(headers, host):
+                return 403, "the request comes from a page of another origin"
+        elif scope["path"] not in self._open:
             scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
             if scheme.lower() != b"bearer" or not hmac.compare_digest(given.strip(), self._token):
                 return 401, "the token is missing or wrong: send Authorization: Bearer TOKEN"
@@ -126,11 +131,11 @@ def _host_name(host: str) -> str | None:
 
 def _is_foreign(headers: dict[bytes, bytes], host: str) -> bool:
     """Whether a browser says that the request was made by a page of another origin."""
-    if headers.get(b"sec-fetch-site") in (b"cross-site", b"same-site"):
+    site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin")
+    if site in (b"cross-site", b"same-site"):
         return True
-    origin = headers.get(b"origin")
-    if origin is None:
-        return False  # No browser.
+    if site == b"same-origin" or origin is None:
+        return False  # A proxy may have put another name into Host; without an origin it is no browser.
     # Behind a proxy the scheme may differ; host and port say enough.
     return origin.decode("latin-1").partition("://")[2].lower() != host.lower()
 

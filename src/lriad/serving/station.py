@@ -6,17 +6,29 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING, Any
+
+from tenacity import (
+    Retrying,
+    before_sleep_log,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_after_delay,
+    stop_when_event_set,
+    wait_exponential,
+)
 
 from lriad.data._files import show
 from lriad.errors import LriadError
-from lriad.inspection.inspector import Inspector, Part
+from lriad.inspection.inspector import Inspector
 from lriad.prompt import build_prompt
-from lriad.serving.engine import Engine, Job
+from lriad.serving.engine import Engine, Job, Places
+from lriad.serving.export import folder_names
 from lriad.serving.metrics import Metrics
 from lriad.serving.pictures import identify, shown_name
 from lriad.serving.store import Inspection, Store, StoreError, utc_now
@@ -29,6 +41,10 @@ _log = logging.getLogger(__name__)
 
 _ATTEMPTS = 3
 """How often a picture is taken up again: one on which the process dies must not end every process that follows."""
+_PATIENCE = 60
+"""Seconds for which outcomes are tried to be stored, before their pictures are left to be judged again."""
+_PAUSE = 5
+"""Seconds between two attempts at a store that cannot be used, at most."""
 _READERS = 4
 _DRIFT_OF = 200
 """Verdicts of a product, the last ones, that are compared with its calibration."""
@@ -49,12 +65,10 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A picture that was received, decoded and kept, and is not in the queue yet."""
+    """A picture that was received, decoded and kept, and the job of judging it."""
 
     inspection: Inspection
-    inspector: Inspector
-    image: Path
-    part: Part
+    job: Job
 
 
 class Station:
@@ -113,6 +127,7 @@ class Station:
         names = [product.object_name for product in self.products.values()]
         self.metrics = Metrics(names, lambda: self.engine.waiting)
         self._closing = threading.Event()
+        self._left: SimpleQueue[int | None] = SimpleQueue()  # to be taken up again; None: no more
 
     def start(self) -> None:
         """Begin to work, if it does not yet: first on what was accepted before the process ended last time.
@@ -124,14 +139,16 @@ class Station:
             return
         self._lock = self.store.lock("station", "serves this store")
         self.engine.start()
-        left = self.store.pending()
-        self._resuming = threading.Thread(target=self._resume, args=(left,), name="resume", daemon=True)
+        for inspection in self.store.pending():
+            self._left.put(inspection.id)
+        self._resuming = threading.Thread(target=self._resume, name="resume", daemon=True)
         self._resuming.start()
 
     def close(self) -> None:
         """End after the batch that is under way; what waits is judged after the next start."""
         self._closing.set()
         self.engine.close()
+        self._left.put(None)
         self._resuming.join()
         self.readers.shutdown()
         self._lock.release()
@@ -155,6 +172,7 @@ class Station:
         name: str | None,
         object_name: str,
         group: str | None,
+        places: Places,
         *,
         max_bytes: int,
         max_pixels: int,
@@ -165,6 +183,7 @@ class Station:
             stream: The picture's bytes.
             name: What the client calls it.
             object_name, group: As for `Inspector.prepare`.
+            places: From `Engine.places`, one of them for this picture.
             max_bytes, max_pixels: It may have at most.
 
         Raises:
@@ -192,25 +211,25 @@ class Station:
             width=part.size[0],
             height=part.size[1],
         )
-        return Taken(inspection, inspector, image, part)
+        job = Job(inspector, image, product, group, part=part)
+        places.hold(job)
+        return Taken(inspection, job)
 
-    def accept(self, taken: Sequence[Taken], put: Callable[[Job], None]) -> list[Job]:
+    def accept(self, taken: Sequence[Taken], places: Places) -> list[Job]:
         """Enter pictures into the store and let them wait to be judged.
 
         Args:
             taken: From `take`.
-            put: From `Engine.places`.
+            places: Those that they were taken with.
 
         Raises:
             StoreError: They cannot be entered; none is.
         """
-        inspections = self.store.add(one.inspection for one in taken)
-        jobs = []
-        for one, inspection in zip(taken, inspections, strict=True):
-            product, group = inspection.object_name, inspection.group
-            jobs.append(Job(one.inspector, one.image, product, group, inspection.id, one.part))
-            put(jobs[-1])
-        return jobs
+        self.store.add(one.inspection for one in taken)
+        for one in taken:
+            one.job.id = one.inspection.id
+            places.put(one.job)
+        return [one.job for one in taken]
 
     def inspect(self, image: Path, object_name: str) -> Verdict:
         """The verdict on a picture of this machine, which waits its turn among those of clients.
@@ -238,7 +257,7 @@ class Station:
         """What finds the heat-map of an inspection that has none.
 
         Raises:
-            LriadError: The station's policy or memory is not the one that judged it.
+            LriadError: The station's policy, memory, views or note are not those that judged it.
         """
         _, inspector = self.product(inspection.object_name)
         policy, verdict = inspector.policy, inspection.verdict or {}
@@ -248,9 +267,13 @@ class Station:
             "policy_sha256": policy.policy_sha256,
             "adapter_sha256": policy.adapter_sha256,
             "memory": inspector.memory and inspector.memory.sha256,
+            "setting": inspector.setting,
+            "note": inspector.context.note or None,
         }
         if any(verdict.get(name) != value for name, value in now.items()):
-            raise LriadError("it was inspected with another policy or another memory, and its heat-map was not kept")
+            raise LriadError(
+                "it was inspected with another policy, memory, view or note, and its heat-map was not kept"
+            )
         image = self.store.picture(inspection.image_sha256, inspection.extension)
         return Job(inspector, image, inspection.object_name, inspection.group, inspection.id, explain=True)
 
@@ -280,12 +303,14 @@ class Station:
         }
 
     def statistics(self) -> list[dict[str, Any]]:
-        """Counts a product, and whether its verdicts have drifted from what its calibration was made with."""
+        """Counts a product, whether its verdicts have drifted from what its calibration was made with, and the name
+        of its folder in an export of its own."""
         products = self.store.statistics()
         for entry in products:
             known = self.products.get(entry["object_name"].casefold())
             calibration = known and known.inspector.calibration
             entry["drift"] = calibration and self._drift(entry["object_name"], calibration)
+            entry["category"] = folder_names([entry["object_name"]])[entry["object_name"]]
         return products
 
     def measured(self) -> bytes:
@@ -313,9 +338,7 @@ class Station:
 
     def _settled(self, jobs: Sequence[Job], outcomes: Sequence[Any]) -> None:
         judged = [(job, outcome) for job, outcome in zip(jobs, outcomes, strict=True) if not job.explain]
-        self.store.settle(
-            [(job.id, outcome, job.inspector.calibration) for job, outcome in judged if job.id is not None]
-        )
+        self._settle([(job.id, outcome) for job, outcome in judged if job.id is not None])
         now = time.monotonic()
         for job, outcome in zip(jobs, outcomes, strict=True):
             if job.explain and not isinstance(outcome, LriadError):
@@ -328,6 +351,29 @@ class Station:
         if judged:
             self.metrics.batch(len(judged))
 
+    def _settle(self, outcomes: Sequence[tuple[int, Any]]) -> None:
+        """Enter outcomes, however often that takes; meanwhile nothing else is judged, for it could not be kept.
+
+        Raises:
+            StoreError: It cannot be done for so long that they are judged again when it can.
+        """
+        if not outcomes:
+            return
+        attempts = Retrying(
+            retry=retry_if_exception_type(StoreError),
+            stop=stop_after_delay(_PATIENCE) | stop_when_event_set(self._closing),
+            wait=wait_exponential(multiplier=0.1, max=_PAUSE),
+            sleep=sleep_using_event(self._closing),
+            before_sleep=before_sleep_log(_log, logging.WARNING),
+            reraise=True,
+        )
+        try:
+            attempts(self.store.settle, outcomes)
+        except StoreError:
+            for id_, *_ in outcomes:
+                self._left.put(id_)
+            raise
+
     def _keep_map(self, id_: int | None, heatmap_HW: Any, boxes: Any) -> None:
         if id_ is None:
             return
@@ -336,25 +382,35 @@ class Station:
         except StoreError:
             _log.exception("a heat-map could not be kept")  # It can be made again.
 
-    def _resume(self, left: Sequence[Inspection]) -> None:
-        """Judge what an earlier process has accepted, one after the other: of a picture on which the process dies
-        the store must know that it was that one."""
-        for inspection in left:
+    # --- the thread that takes up what was left ---------------------------------------------------------------------
+
+    def _resume(self) -> None:
+        """Judge what was accepted and not settled, by an earlier process or by this one, one after the other: of a
+        picture on which the process dies the store must know that it was that one."""
+        for id_ in iter(self._left.get, None):
             if self._closing.is_set():
                 return
             try:
-                if self.store.count_attempt(inspection.id) > _ATTEMPTS:
-                    self.store.settle([(inspection.id, LriadError(f"given up after {_ATTEMPTS} attempts"), None)])
-                    continue
-                _, inspector = self.product(inspection.object_name)
-                image = self.store.picture(inspection.image_sha256, inspection.extension)
-                job = Job(inspector, image, inspection.object_name, inspection.group, inspection.id)
-                self.engine.put(job)
-                job.future.result()
+                self._take_up(id_)
             except CancelledError:
                 return
+            except StoreError:
+                _log.exception("inspection %d cannot be taken up again yet", id_)
+                self._left.put(id_)
+                self._closing.wait(_PAUSE)
             except Exception:
-                _log.exception("inspection %d could not be taken up again", inspection.id)
+                _log.exception("inspection %d could not be taken up again", id_)
+
+    def _take_up(self, id_: int) -> None:
+        if self.store.count_attempt(id_) > _ATTEMPTS:
+            self.store.settle([(id_, LriadError(f"given up after {_ATTEMPTS} attempts"))])
+            return
+        [inspection] = self.store.get_all([id_])
+        _, inspector = self.product(inspection.object_name)
+        image = self.store.picture(inspection.image_sha256, inspection.extension)
+        job = Job(inspector, image, inspection.object_name, inspection.group, id_)
+        self.engine.put(job)
+        job.future.exception()  # One of the store's has put it among those that are left again.
 
 
 def _paired(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
     from numpy.typing import NDArray
 
-    from lriad.calibration import Calibration
     from lriad.data.views import Box
     from lriad.verdict import Verdict
 
@@ -35,11 +35,16 @@ Truth = Literal["defect", "normal"]
 Order = Literal["newest", "oldest", "doubt", "suspicion"]
 
 DATABASE = "station.sqlite3"
+_INCOMING = ".lriad-incoming"
+"""Of files that are being written; whoever opens a store in a folder of their own has no other such folder in it."""
+_OUR_NAME = re.compile("[0-9a-f]{32}")
 _WAIT = 30
 """Seconds for which a writer waits for another process's transaction."""
 _CHUNK = 1 << 20
 _LEFT_OVER = 86400
-"""Seconds after which a file in `incoming/` belongs to nobody."""
+"""Seconds after which a file that is being written belongs to nobody."""
+_ROUND = 500
+"""Arrivals that are read at a time."""
 _DAYS = 30
 """That statistics show day by day."""
 
@@ -100,7 +105,7 @@ class Inspection(Base):
     note: Mapped[str | None] = mapped_column(sql.Text)
     labelled_at: Mapped[str | None] = mapped_column(sql.String(30))
 
-    def settle(self, outcome: Verdict | LriadError, calibration: Calibration | None = None) -> None:
+    def settle(self, outcome: Verdict | LriadError) -> None:
         """Enter what the inspection came to."""
         if isinstance(outcome, LriadError):
             self.state, self.error = "failed", str(outcome)
@@ -108,19 +113,20 @@ class Inspection(Base):
         verdict = outcome.to_dict()
         self.state, self.error, self.verdict = "done", None, verdict
         self.decision, self.reasoning = outcome.decision, outcome.reasoning
-        self.doubt, self.suspicion = doubt(verdict, calibration), suspicion(verdict)
+        self.doubt, self.suspicion = doubt(verdict), suspicion(verdict)
 
     def to_dict(self) -> dict[str, Any]:
         """The inspection as the API shows it."""
         verdict = self.verdict or {}
         own = ("id", "name", "object_name", "group", "state", "error", "created_at", "width", "height", "image_sha256")
-        said = ("label", "p_defect", "probability", "score", "alarm_rate", "deviation", "unusual_place", "threshold")
+        said = ("label", "p_defect", "probability", "score", "alarm_rate", "deviation", "unusual_place")
+        decision = ("threshold", "decided_by", "limit", "normal_below")
         how = ("boxes", "mode", "setting", "seconds", "calibration")
         decided = self.decision in ("defect", "normal")
         return {
             **{field: getattr(self, field) for field in own},
             "decision": self.decision,
-            **{field: verdict.get(field) for field in said},
+            **{field: verdict.get(field) for field in (*said, *decision)},
             "reasoning": self.reasoning,
             **{field: verdict.get(field) for field in how},
             "doubt": self.doubt,
@@ -156,7 +162,7 @@ class Arrival(Base):
         state: `begun`, `inspected`, `placed`; `failed` where it could not be inspected. One that stays `begun` is of a
             process that ended before it had a verdict.
         destination: Where it is moved to, entered before it is moved; None where it stays.
-        delivery: `waiting`, then `delivered`; None where nobody is told.
+        delivery: `waiting`, then `delivered`, or `refused` for good; None where nobody is told.
         delivery_id: By which who is told can know a second telling.
     """
 
@@ -222,7 +228,7 @@ class Store:
     def __init__(self, folder: str | Path, url: str | None = None) -> None:
         self.folder = Path(folder)
         try:
-            for name in ("images", "incoming", "maps", "locks"):
+            for name in ("images", _INCOMING, "maps", "locks"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
             self._remove_left_over()
         except OSError as error:
@@ -266,7 +272,7 @@ class Store:
             TooLarge: It is of more than `max_bytes` bytes.
             StoreError: It cannot be written.
         """
-        path = self.folder / "incoming" / uuid.uuid4().hex
+        path = self.folder / _INCOMING / uuid.uuid4().hex
         digest, size = hashlib.sha256(), 0
         try:
             with self._failing(), path.open("xb") as file:
@@ -321,7 +327,7 @@ class Store:
 
         buffer = io.BytesIO()
         np.savez(buffer, map=map_HW.astype(np.float16), boxes=np.array(boxes, np.int64).reshape(-1, 4))
-        part = self.folder / "incoming" / uuid.uuid4().hex
+        part = self.folder / _INCOMING / uuid.uuid4().hex
         with self._failing():
             part.write_bytes(buffer.getvalue())
             os.replace(part, self._map_file(id_))
@@ -342,9 +348,9 @@ class Store:
 
     def _remove_left_over(self) -> None:
         """Remove what processes that were killed have left unfinished; another may just be writing the newer ones."""
-        for path in (self.folder / "incoming").iterdir():
+        for path in (self.folder / _INCOMING).iterdir():
             with suppress(OSError):
-                if path.stat().st_mtime < time.time() - _LEFT_OVER:
+                if _OUR_NAME.fullmatch(path.name) and path.stat().st_mtime < time.time() - _LEFT_OVER:
                     path.unlink()
 
     # --- inspections --------------------------------------------------------------------------------------------
@@ -356,11 +362,11 @@ class Store:
             session.add_all(kept)
         return kept
 
-    def settle(self, outcomes: Sequence[tuple[int, Verdict | LriadError, Calibration | None]]) -> None:
+    def settle(self, outcomes: Sequence[tuple[int, Verdict | LriadError]]) -> None:
         """Enter what inspections came to, all in one transaction."""
         with self._writing() as session:
-            for id_, outcome, calibration in outcomes:
-                session.get_one(Inspection, id_).settle(outcome, calibration)
+            for id_, outcome in outcomes:
+                session.get_one(Inspection, id_).settle(outcome)
 
     def cancel(self, ids: Sequence[int]) -> None:
         """Enter that nobody waits for these any more; those that are judged already stay so."""
@@ -394,15 +400,23 @@ class Store:
             found = {row.id: row for row in session.scalars(sql.select(Inspection).where(Inspection.id.in_(ids)))}
         return [found[id_] for id_ in ids if id_ in found]
 
-    def find(self, image_sha256: str, object_name: str) -> Inspection | None:
-        """The last inspection of this picture as this product that came to a verdict."""
+    def find(self, image_sha256: str, object_name: str, judged_by: Mapping[str, Any]) -> Inspection | None:
+        """The last inspection of this picture as this product that came to a verdict.
+
+        Args:
+            image_sha256, object_name: Of the picture.
+            judged_by: Fields of the verdict, and what they must be.
+        """
         with self._reading() as session:
-            return session.scalar(
+            found = session.scalars(
                 sql.select(Inspection)
                 .filter_by(image_sha256=image_sha256, object_name=object_name, state="done")
                 .order_by(Inspection.id.desc())
-                .limit(1)
             )
+            for row in found:
+                if judged_by.items() <= (row.verdict or {}).items():
+                    return row
+        return None
 
     def page(
         self,
@@ -608,14 +622,26 @@ class Store:
         with self._writing() as session:
             session.execute(sql.update(Arrival).where(Arrival.id == id_).values(**values))
 
-    def undelivered(self, folder: bytes) -> list[tuple[Arrival, Inspection | None]]:
-        """Arrivals of a folder that have found their place and of which nobody has been told yet, the first first."""
+    def take_back(self, delivery_id: str) -> None:
+        """Forget an arrival that has only begun."""
+        with self._writing() as session:
+            session.execute(sql.delete(Arrival).filter_by(delivery_id=delivery_id, state="begun"))
+
+    def undelivered(self, folder: bytes, after: int = 0) -> list[tuple[Arrival, Inspection | None]]:
+        """Arrivals of a folder that have found their place and of which nobody has been told yet, the first first.
+
+        Args:
+            folder: The watched folder.
+            after: Only those with a higher id; some hundred come at a time.
+        """
         with self._reading() as session:
             found = session.execute(
                 sql.select(Arrival, Inspection)
                 .outerjoin(Inspection, Inspection.id == Arrival.inspection_id)
                 .where(Arrival.folder == folder, Arrival.delivery == "waiting", Arrival.state.in_(("placed", "failed")))
+                .where(Arrival.id > after)
                 .order_by(Arrival.id)
+                .limit(_ROUND)
             )
             return [(arrival, inspection) for arrival, inspection in found]
 
@@ -677,8 +703,11 @@ def _database(url: str) -> sql.Engine:
     @sql.event.listens_for(engine, "connect")
     def _prepare(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # Transactions begin where we say so, below.
-        for pragma in ("synchronous=NORMAL", "foreign_keys=ON"):
+        # With NORMAL, a power cut could take back the last commits, which were answered. It costs one fsync a commit.
+        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
+        # SQLite's own knows the letters of English only.
+        connection.create_function("lower", 1, lambda text: text and str(text).casefold(), deterministic=True)
 
     @sql.event.listens_for(engine, "begin")
     def _begin(connection: sql.Connection) -> None:

@@ -8,9 +8,12 @@ import json
 import logging
 import os
 import shutil
+import stat
 import threading
+import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,13 +28,15 @@ from lriad.serving.pictures import identify, shown_name
 from lriad.serving.store import Arrival, Inspection, Store, StoreError, utc_now
 
 if TYPE_CHECKING:
+    from lriad.inspection.inspector import Inspector
     from lriad.verdict import Verdict
 
 _log = logging.getLogger(__name__)
 
 SIDECAR = ".lriad.json"
 _PATIENCE = 10
-"""Looks for which a file may stand still and be no picture: whoever writes it may have stopped in the middle."""
+"""Looks for which a file may stand still and be no picture: whoever writes it may have stopped in the middle. With
+`once`, also those after which it is given up that the disk lets us neither read nor place it."""
 _DEATHS = 3
 """Starts of the process for which a picture is tried: one on which it dies must not keep it from all the others."""
 _DECISIONS = ("defect", "normal", "review")
@@ -58,7 +63,7 @@ class Handled:
         place: Where it is now.
         decision: `defect`, `normal` or `review`; `failed` where it could not be inspected.
         error: Why not, or what else went wrong; None where nothing did.
-        again: Whether the decision is that of an earlier picture with the same bytes.
+        again: Whether the decision is that of an earlier picture with the same bytes, judged in the same way.
     """
 
     source: Path
@@ -90,14 +95,16 @@ def watch(
     was handled before is left alone until its size or time changes.
 
     Args:
-        folder: With the folders in it; polled, for network shares tell nobody of what arrives. Hidden files, and those
-            whose names do not end like an image's, are left alone.
+        folder: With the folders in it, but for the store and those that pictures are moved to; polled, for network
+            shares tell nobody of what arrives. Hidden files, and those whose names do not end like an image's, are left
+            alone.
         store: That keeps pictures, verdicts and how far each file has come; a station may use it at the same time.
         judge: An `Inspector`, or a running `Station`.
-        object_name: What the pictures show.
+        object_name: What the pictures show; kept as its memory, or its calibration, spells it.
         move_to: Pictures are moved into `defect`, `normal` and `review` in there; none is overwritten.
         tag: The verdict is written beside each picture, as `NAME.lriad.json`.
-        webhook: An http(s) address that each verdict is posted to as JSON.
+        webhook: An http(s) address that each verdict is posted to as JSON; one that it answers with a status from 400
+            to 499, other than 408 and 429, is not posted again.
         every: Seconds between two looks.
         once: Return when all that is there is handled.
         report: Called with each file that was handled.
@@ -117,18 +124,23 @@ def watch(
     build_prompt(object_name)
     if every <= 0:
         raise LriadError(f"every {every:g}: expected a number of seconds above 0")
-    if webhook is not None and (urlsplit(webhook).scheme not in ("http", "https") or not urlsplit(webhook).hostname):
-        raise LriadError(f"webhook {webhook!r}: expected an address such as https://HOST/PATH")
+    if webhook is not None:
+        _check_address(webhook)
+    target = Path(move_to).resolve() if move_to is not None else None
+    aside = {store.folder.resolve(), *((target / decision).resolve() for decision in _DECISIONS if target)}
+    for place in aside:
+        if root.is_relative_to(place):
+            raise LriadError(f"{show(root)}: pictures are kept in, or moved to, {show(place)}; watch another folder")
+    inspector: Any
     name, inspector = judge.product(object_name) if hasattr(judge, "product") else (object_name.strip(), judge)
+    name = _as_known(name, inspector)
     digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
     lock = store.lock(f"watch-{digest}", f"watches {show(root)}")
     courier = None
     try:
         if webhook is not None:
             courier = _Courier(webhook, root, store)
-        target = Path(move_to).resolve() if move_to is not None else None
-        watcher = _Watcher(root, store, judge, name, target, tag, courier, report)
-        watcher.calibration = getattr(inspector, "calibration", None)  # only for ordering what is to be reviewed
+        watcher = _Watcher(root, store, judge, inspector, name, target, aside, tag, courier, report)
         watcher.run(every, once, stop)
         if courier is not None and once:
             courier.finish()
@@ -137,6 +149,45 @@ def watch(
         if courier is not None:
             courier.close()
         lock.release()
+
+
+def _check_address(webhook: str) -> None:
+    shown = ""
+    try:
+        parts = urlsplit(webhook)
+        if parts.hostname:
+            shown = f" {show(f'{parts.scheme}://{parts.hostname}')}"  # the rest may hold a secret
+        _ = parts.port
+        if parts.scheme in ("http", "https") and shown:
+            return
+    except ValueError:
+        pass
+    raise LriadError(f"webhook{shown}: expected an address such as https://HOST/PATH")
+
+
+def _as_known(object_name: str, inspector: Inspector) -> str:
+    """The name as the memory, else the calibration, spells it: under two spellings it would be two products."""
+    known: Iterable[str] = ()
+    if inspector.memory is not None:
+        known = [inspector.memory.object_name]
+    elif inspector.calibration is not None:
+        known = [name.strip() for name in inspector.calibration.object_names]
+    return next((name for name in known if name.casefold() == object_name.casefold()), object_name)
+
+
+def _judged_by(inspector: Inspector) -> dict[str, Any]:
+    """What a verdict of this inspector depends on besides the picture: the verdict's fields by these names."""
+    return {
+        "policy_sha256": inspector.policy.policy_sha256,
+        "adapter_sha256": inspector.policy.adapter_sha256,
+        "mode": inspector.mode,
+        "prompt_version": inspector.prompt_version,
+        "memory": inspector.memory and inspector.memory.sha256,
+        "setting": inspector.setting,
+        "note": inspector.context.note or None,
+        "calibration": inspector.calibration and inspector.calibration.sha256,
+        "threshold": inspector.threshold_in_use,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +211,10 @@ class _Watcher:
         root: Path,
         store: Store,
         judge: Judge,
+        inspector: Inspector,
         object_name: str,
         move_to: Path | None,
+        aside: Iterable[Path],
         tag: bool,
         courier: _Courier | None,
         report: Callable[[Handled], None] | None,
@@ -169,18 +222,19 @@ class _Watcher:
         self.root = root
         self.store = store
         self.judge = judge
+        self.judged_by = _judged_by(inspector)
         self.object_name = object_name
         self.move_to = move_to
         self.tag = tag
         self.courier = courier
         self.report = report or (lambda _: None)
-        self.calibration: Any = None
         self.counts: Counter[str] = Counter()
         self._key = os.fsencode(root)
-        self._not_into = {os.fsencode(move_to / name) for name in _DECISIONS} if move_to else set()
+        self._not_into = {os.fsencode(place) for place in aside}
         self._done: set[_Stand] = set()
         self._tries: Counter[_Stand] = Counter()
         self._died: Counter[_Stand] = Counter()
+        self._begun: str | None = None
         self._unfinished: dict[_Stand, Arrival] = {}
         self._said: set[str] = set()
 
@@ -198,14 +252,15 @@ class _Watcher:
         while not stop.is_set():
             try:
                 now = set(self._look())
-                self._place_all()
+                self._place_all(last_try=once)
                 fresh = now & before - self._done - self._unfinished.keys()
                 for stand in sorted(fresh, key=lambda one: (one.modified_ns, one.source)):
                     if stop.is_set():
                         return
                     self._take(stand, last_try=once)
-                    self._place_all()
-                self._tries = Counter({stand: count for stand, count in self._tries.items() if stand in now})
+                    self._place_all(last_try=once)
+                kept = now | self._unfinished.keys()
+                self._tries = Counter({stand: count for stand, count in self._tries.items() if stand in kept})
                 before = now
                 # What was moved is not there any more in the next look; what has come meanwhile is.
                 settled = not self._unfinished and now <= self._done
@@ -243,6 +298,8 @@ class _Watcher:
                         yield _Stand(path, status.st_size, status.st_mtime_ns)
                 except FileNotFoundError:
                     continue  # It has just been taken away.
+                except OSError as error:  # One folder that cannot be read keeps nobody from the others.
+                    self._say(LriadError(f"{show(self._path(path))}: {reason(error)}"))
 
     def _path(self, source: bytes) -> Path:
         return self.root / os.fsdecode(source)
@@ -279,7 +336,7 @@ class _Watcher:
             self._fail(path, stand, "an unexpected error: the log shows it")
 
     def _inspected(self, path: Path, stand: _Stand) -> Arrival | None:
-        with path.open("rb") as stream:
+        with open(path, "rb", opener=_open_plainly) as stream:
             if not _is_still(stream.fileno(), stand):
                 return None
             incoming = self.store.receive(stream)
@@ -298,25 +355,49 @@ class _Watcher:
             self.store.discard(incoming.path)
         arrival = self._arrival(stand, "begun")
         arrival.image_sha256 = incoming.sha256
-        known = self.store.find(incoming.sha256, self.object_name)
+        known = self.store.find(incoming.sha256, self.object_name, self.judged_by)
         if known is not None:
             arrival.state, arrival.inspection_id = "inspected", known.id
             return self.store.arrive(arrival)
-        self.store.arrive(arrival)
-        verdict = self.judge.inspect(image, self.object_name)
+        self._take_back()
+        self._begun = arrival.delivery_id
+        try:
+            self.store.arrive(arrival)
+            verdict = self.judge.inspect(image, self.object_name)
+            new = self._inspection(arrival, extension, (width, height), verdict)
+            self.store.conclude(arrival, new)
+        except BaseException:
+            # The process lives, so that it was no picture on which it dies.
+            with suppress(StoreError):  # then before the next picture
+                self._take_back()
+            raise
+        self._begun = None
+        if verdict.heatmap is not None:
+            try:
+                self.store.save_map(new.id, verdict.heatmap, verdict.boxes or ())
+            except StoreError:
+                _log.exception("a heat-map could not be kept")  # It can be made again.
+        return arrival
+
+    def _take_back(self) -> None:
+        """Forget the arrival that was begun and came to no verdict."""
+        if self._begun is not None:
+            self.store.take_back(self._begun)
+            self._begun = None
+
+    def _inspection(self, arrival: Arrival, extension: str, size: tuple[int, int], verdict: Verdict) -> Inspection:
         new = Inspection(
             created_at=arrival.created_at,
-            name=shown_name(os.fsdecode(stand.source)),
+            name=shown_name(os.fsdecode(arrival.source)),
             object_name=self.object_name,
             state="done",
-            image_sha256=incoming.sha256,
+            image_sha256=arrival.image_sha256,
             extension=extension,
-            width=width,
-            height=height,
+            width=size[0],
+            height=size[1],
         )
-        new.settle(verdict, self.calibration)
-        self.store.conclude(arrival, new)
-        return arrival
+        new.settle(verdict)
+        return new
 
     def _fail(self, path: Path, stand: _Stand, error: str) -> None:
         arrival = self._arrival(stand, "failed")
@@ -333,6 +414,7 @@ class _Watcher:
             modified_ns=stand.modified_ns,
             state=state,
             delivery="waiting" if self.courier else None,
+            delivery_id=uuid.uuid4().hex,
         )
 
     def _finish(self, stand: _Stand, handled: Handled) -> None:
@@ -345,16 +427,22 @@ class _Watcher:
 
     # --- putting in place ---------------------------------------------------------------------------------------
 
-    def _place_all(self) -> None:
+    def _place_all(self, *, last_try: bool) -> None:
         for stand, arrival in list(self._unfinished.items()):
             try:
                 handled = self._placed(arrival)
             except StoreError:
                 raise
             except OSError as error:
-                path = show(self._path(arrival.source))
-                self._say(LriadError(f"{path}: cannot be put in its place ({error.strerror}); trying again"))
-                continue
+                path = self._path(arrival.source)
+                problem = f"cannot be put in its place ({error.strerror})"
+                self._say(LriadError(f"{show(path)}: {problem}; trying again"))
+                self._tries[stand] += 1
+                if not last_try or self._tries[stand] < _PATIENCE:
+                    continue
+                moved = arrival.destination is not None and os.path.exists(arrival.destination)
+                place = Path(os.fsdecode(arrival.destination or b"")) if moved else path
+                handled = Handled(path, place, "failed", problem)  # the next start tries again
             del self._unfinished[stand]
             self._finish(stand, handled)
 
@@ -367,6 +455,7 @@ class _Watcher:
         source = self._path(arrival.source)
         inspection = self.store.get(arrival.inspection_id or 0)
         if inspection is None or inspection.decision is None:
+            _put_back(_held(source, arrival), source)
             error = "its inspection is not in the store any more"
             self.store.update_arrival(arrival.id, state="failed", error=error)
             return Handled(source, source, "failed", error)
@@ -385,33 +474,47 @@ class _Watcher:
     def _moved(self, arrival: Arrival, source: Path, decision: str) -> Path | None:
         """Move a picture to where it belongs; None where it is not there any more.
 
-        Where to is entered first: a process that takes this up again finds out how far it has come.
+        Where to is entered first: a process that takes this up again finds out how far it has come. Then the picture
+        is held under a hidden name: what is written under its own name from then on is another arrival.
         """
-        while True:
-            if arrival.destination is None:
-                assert self.move_to is not None
-                destination = os.fsencode(_free(self.move_to / decision / os.fsdecode(arrival.source)))
-                self.store.update_arrival(arrival.id, destination=destination)
-                arrival.destination = destination
-            target = Path(os.fsdecode(arrival.destination))
-            if _is_ours(target, arrival):
-                # The last steps of a move, which were not reached.
-                _part_of(target, arrival).unlink(missing_ok=True)
-                if _is_ours(source, arrival):
-                    source.unlink()
-                return target
-            if not _is_ours(source, arrival):
-                return None
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                return target if _move(source, target, arrival) else None
-            except FileExistsError:
-                arrival.destination = None  # Somebody else's file: another name.
+        held = _held(source, arrival)
+        try:
+            if _is_same(held, source):
+                held.unlink()  # The last step of putting it back, which was not reached.
+            while True:
+                if arrival.destination is None:
+                    assert self.move_to is not None
+                    destination = os.fsencode(_free(self.move_to / decision / os.fsdecode(arrival.source)))
+                    self.store.update_arrival(arrival.id, destination=destination)
+                    arrival.destination = destination
+                target = Path(os.fsdecode(arrival.destination))
+                if _is_ours(target, arrival):
+                    # The last steps of a move, which were not reached.
+                    _part_of(target, arrival).unlink(missing_ok=True)
+                    if _is_ours(held, arrival):
+                        held.unlink()
+                    return target
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if not os.path.lexists(held) and _is_ours(source, arrival):
+                    os.rename(source, held)
+                if not _is_ours(held, arrival):  # or not any more: it may just have been replaced
+                    return None
+                try:
+                    return target if _move(held, target, arrival) else None
+                except FileExistsError:
+                    arrival.destination = None  # Somebody else's file: another name.
+        finally:
+            _put_back(held, source)
+
+
+def _open_plainly(path: str, flags: int) -> int:
+    """Open what may have become a link, which is not followed, or a pipe, which is not waited for."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
 
 
 def _is_still(descriptor: int, stand: _Stand) -> bool:
     status = os.fstat(descriptor)
-    return (status.st_size, status.st_mtime_ns) == (stand.size, stand.modified_ns)
+    return stat.S_ISREG(status.st_mode) and (status.st_size, status.st_mtime_ns) == (stand.size, stand.modified_ns)
 
 
 def _is_ours(path: Path, arrival: Arrival) -> bool:
@@ -437,11 +540,11 @@ def _free(path: Path) -> Path:
     return candidate
 
 
-def _move(source: Path, target: Path, arrival: Arrival) -> bool:
+def _move(held: Path, target: Path, arrival: Arrival) -> bool:
     """Move what arrived to a name that nothing is at, whole or not at all, also to another disk.
 
     Returns:
-        False where the file was changed in the same moment; then it stays where it is.
+        False where the file was changed while it was copied; then it stays where it is.
 
     Raises:
         FileExistsError: Something is at that name.
@@ -449,31 +552,61 @@ def _move(source: Path, target: Path, arrival: Arrival) -> bool:
     part = _part_of(target, arrival)
     try:
         try:
-            os.link(source, target)  # A rename would overwrite.
-        except FileExistsError:
-            raise
-        except OSError:
-            # Another disk, or one without hard links, as memory cards and some shares are.
-            shutil.copy2(source, part)
+            _rename(held, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            shutil.copy2(held, part)  # to another disk
             with part.open("rb+") as copy:
                 os.fsync(copy.fileno())
-            if not _is_ours(part, arrival):
+            if not (_is_ours(part, arrival) and _is_ours(held, arrival)):
                 return False
-            try:
-                os.link(part, target)
-            except FileExistsError:
-                raise
-            except OSError:
-                if os.path.lexists(target):
-                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
-                part.rename(target)
-        if not _is_ours(target, arrival):
-            target.unlink()
-            return False
-        source.unlink()
+            _rename(part, target)
+            held.unlink()
         return True
     finally:
         part.unlink(missing_ok=True)
+
+
+def _rename(path: Path, target: Path) -> None:
+    """Rename on one disk, where `os.rename` would overwrite.
+
+    Raises:
+        FileExistsError: Something is at that name.
+    """
+    try:
+        os.link(path, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A disk without hard links, as memory cards and some shares are.
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        os.rename(path, target)
+    else:
+        path.unlink()
+
+
+def _held(source: Path, arrival: Arrival) -> Path:
+    """What a picture is called while it is moved; a process that takes this up again finds it there."""
+    return source.with_name(f".lriad-{arrival.delivery_id}")
+
+
+def _put_back(held: Path, source: Path) -> None:
+    """Give what was not moved its name again, or one like it where there is another file by now."""
+    if os.path.lexists(held):
+        try:
+            _rename(held, source)
+        except FileExistsError:
+            _rename(held, _free(source))
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether both are names of one file."""
+    try:
+        return os.path.samestat(one.lstat(), other.lstat())
+    except FileNotFoundError:
+        return False
 
 
 def _part_of(target: Path, arrival: Arrival) -> Path:
@@ -569,21 +702,29 @@ class _Courier:
 
     def _tell_all(self) -> bool:
         """Tell of all that nobody was told of yet; False where something is left."""
-        left = False
-        for arrival, inspection in self._store.undelivered(os.fsencode(self._root)):
-            place = self._root / os.fsdecode(arrival.source)
-            if arrival.destination is not None:
-                place = Path(os.fsdecode(arrival.destination))
-            try:
-                refused = self._post(told(arrival, inspection, place))
-            except _Passing as error:
-                _log.warning("webhook: %s; it will be told again", error)
-                return False
-            if refused:
-                _log.warning("webhook: answered %d to arrival %s; it will be told again", refused, arrival.delivery_id)
-                left = True
-            else:
-                self._store.update_arrival(arrival.id, delivery="delivered")
+        left, last = False, 0
+        while waiting := self._store.undelivered(os.fsencode(self._root), last):
+            for arrival, inspection in waiting:
+                last = arrival.id
+                place = self._root / os.fsdecode(arrival.source)
+                if arrival.destination is not None:
+                    place = Path(os.fsdecode(arrival.destination))
+                try:
+                    refused = self._post(told(arrival, inspection, place))
+                except _Passing as error:
+                    _log.warning("webhook: %s; it will be told again", error)
+                    return False
+                if not refused:
+                    self._store.update_arrival(arrival.id, delivery="delivered")
+                    continue
+                final = 400 <= refused < 500
+                answered = f"the webhook answered {refused}"
+                what_next = "given up" if final else "it will be told again"
+                _log.warning("%s to arrival %s; %s", answered, arrival.delivery_id, what_next)
+                if final:
+                    problems = "; ".join(filter(None, (arrival.error, answered)))
+                    self._store.update_arrival(arrival.id, delivery="refused", error=problems)
+                left |= not final
         return not left
 
     def _post(self, content: dict[str, Any]) -> int:
@@ -619,7 +760,7 @@ class _Courier:
             except requests.RequestException as error:
                 # Its text would hold the address, and that may hold a secret.
                 raise _Passing(f"no answer ({type(error).__name__})") from None
-            if status >= 500 or status == 429:
+            if status >= 500 or status in (408, 429):
                 raise _Passing(f"answered {status}")
             return 0 if 200 <= status < 300 else status
 

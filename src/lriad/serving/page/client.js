@@ -93,7 +93,7 @@ const pictures = new Map();
 
 /** A picture of an inspection as a Blob: `kind` is image or overlay. The last few are kept. */
 export function getPicture(inspection, kind, side) {
-  // The browser keeps pictures for good, and another store at this address counts from 1, too.
+  // The browser keeps pictures for a while, and another store at this address counts from 1, too.
   const of = `${inspection.image_sha256.slice(0, 16)}-${inspection.created_at}`;
   const path = `api/inspections/${inspection.id}/${kind}?${new URLSearchParams({ side, of })}`;
   const known = pictures.get(path);

@@ -1,7 +1,6 @@
 // What an inspection says, as one reads it: the verdict's sign, the gauge of what decided, the measures beside it.
 
 import { h, svg } from "./dom.js";
-import { productOf } from "./station.js";
 
 const DECISIONS = {
   defect: { word: "Defect", shape: [["path", { d: "M12 1 23 12 12 23 1 12Z", fill: "currentColor" }]] },
@@ -51,56 +50,32 @@ const minus = (text) => text.replace("-", "−");
 const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(1)}`;
 const percent = (value) => `${(100 * value).toFixed(value < 0.1 ? 1 : 0)} %`;
 
-/** The good parts' number that `setting` begins with, as in '30 good'. */
-function goodParts(setting) {
-  const match = /^(\d+) good/.exec(setting ?? "");
-  return match ? Number(match[1]) : null;
-}
-
-/** Whether the score is a probability, by labelled parts in memory, and not a deviation from good ones. */
-const isLearned = (inspection) => /labelled defects/.test(inspection.setting ?? "");
-
 /**
  * What the decision rests on: `name`, `value`, the limits (`normalBelow`, `defectFrom`; equal: one threshold; null:
  * none known), `text` of a number, `at`: its place on a scale from 0 (unsuspicious) to 1, and `why` in words.
  */
 export function basis(inspection) {
-  const linear = { text: share, at: (value) => value };
-  const p = { name: "p of a defect", value: inspection.p_defect, normalBelow: null, defectFrom: null, ...linear };
-  if (inspection.calibration) {
-    const calibration = productOf(inspection.object_name)?.calibration;
-    const same = calibration?.sha256 === inspection.calibration;
-    const limits = same ? { normalBelow: calibration.normal_below, defectFrom: calibration.defect_from } : {};
-    const why = same ? "Decided by the product's calibration." : "Decided by a calibration that is no longer in use.";
-    if (inspection.score === null) return { ...p, ...limits, why };
-    if (isLearned(inspection)) return { ...p, ...limits, name: "score", value: inspection.score, why };
-    const low = Math.min(-2, (limits.normalBelow ?? 0) - 3);
-    const high = Math.max(6, (limits.defectFrom ?? 0) + 3);
-    return {
-      ...p, name: "score", value: inspection.score, ...limits, why,
-      text: (value) => minus(value.toFixed(2)), at: (value) => (value - low) / (high - low),
-    };
+  const { decided_by: by, limit, score, alarm_rate: rate } = inspection;
+  const limits = { normalBelow: inspection.normal_below ?? limit, defectFrom: limit };
+  const p = { name: "p of a defect", value: inspection.p_defect, ...limits, text: share, at: (value) => value };
+  const calibrated = inspection.calibration && "Decided by a calibration.";
+  if (by === "p_defect") return { ...p, why: calibrated ?? "Decided by the threshold on p." };
+  if (by === "score") {
+    const why = calibrated ?? "Decided by comparison with labelled parts.";
+    const found = { ...p, name: "score", value: score, why };
+    if ([score, limits.normalBelow, limit].every((value) => value >= 0 && value <= 1)) return found;
+    const low = Math.min(-2, limits.normalBelow - 3);
+    const high = Math.max(6, limit + 3);
+    return { ...found, text: (value) => minus(value.toFixed(2)), at: (value) => (value - low) / (high - low) };
   }
-  if (inspection.threshold !== null) {
-    return { ...p, normalBelow: inspection.threshold, defectFrom: inspection.threshold, why: "Decided by the threshold on p." };
-  }
-  if (inspection.alarm_rate !== null) {
-    if (isLearned(inspection)) {
-      return {
-        ...p, name: "score", value: inspection.score, normalBelow: 0.5, defectFrom: 0.5,
-        why: "Decided by comparison with labelled parts.",
-      };
-    }
-    const count = goodParts(inspection.setting);
-    const limit = count === null ? 0.05 : Math.max(0.05, 1 / (count + 1));
+  if (by === "alarm_rate") {
     // The rarer a good part like this, the more suspicious: the scale runs from 100 % on the left to 0.5 % on the right.
     return {
-      name: "alarm rate", value: inspection.alarm_rate, normalBelow: limit, defectFrom: limit, text: percent,
-      at: (value) => Math.log(1 / value) / Math.log(200),
-      why: `Decided by comparison with good parts, of which ${percent(inspection.alarm_rate)} would be as unusual.`,
+      ...p, name: "alarm rate", value: rate, text: percent, at: (value) => Math.log(1 / value) / Math.log(200),
+      why: `Decided by comparison with good parts, of which ${percent(rate)} would be as unusual.`,
     };
   }
-  return { ...p, why: "Decided by the policy's own word: no threshold is set." };
+  return { ...p, why: by ? "Decided by the policy's own word: no threshold is set." : "What decided was not kept then." };
 }
 
 /** The gauge: a scale that is thin where parts pass and thick where they do not, its limits, and a needle. */
@@ -181,6 +156,7 @@ export function measureList(pairs) {
 export function reason(inspection) {
   const quiet = inspection.mode === "fast" ? "Fast mode: no reasoning was written." : "No reasoning was written.";
   const { name } = basis(inspection);
+  const decides = inspection.decided_by ? `; what decides is ${name === "p of a defect" ? "its p" : `the ${name}`}` : "";
   const contradicts = inspection.label && inspection.label !== inspection.decision;
   return h(
     "div",
@@ -189,7 +165,7 @@ export function reason(inspection) {
     contradicts && h(
       "p",
       { class: "muted" },
-      inspection.label === "unparsable" ? "The text reaches no answer." : `The policy's own word is ${inspection.label}; what decides is ${name === "p of a defect" ? "its p" : `the ${name}`}.`,
+      inspection.label === "unparsable" ? "The text reaches no answer." : `The policy's own word is ${inspection.label}${decides}.`,
     ),
   );
 }

@@ -38,7 +38,7 @@ async function count(objectName, truth) {
 async function panel(product) {
   const name = product.object_name;
   const [good, defects] = await Promise.all([count(name, "normal"), count(name, "defect")]);
-  const category = folderOf(name);
+  const { category } = product; // The folder's name in the zip.
   const zip = `${category}.zip`;
   const withDefects = defects >= 5 ? ` --defects labelled/${category}/defect` : "";
   return h(
@@ -91,9 +91,6 @@ function command(text) {
   const lines = h("pre", { tabindex: "0" }, text);
   return h("div", { class: "command" }, lines, copy);
 }
-
-/** The folder that the export gives a product, unless two names come to the same or it is a word such as 'good'. */
-const folderOf = (name) => name.normalize("NFC").replace(/[^\p{L}\p{N}]+/gu, "_").replace(/^_|_$/g, "").slice(0, 60) || "part";
 
 /** A shell's single word. */
 const quoted = (text) => (/^[\w.-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);

@@ -20,6 +20,7 @@ export function createReview() {
   let skipped = new Set();
   let object = null;
   let coming = null;
+  let generation = 0;
 
   const title = h("h1", {}, "Review");
   const product = h("div", { class: "product" });
@@ -32,15 +33,19 @@ export function createReview() {
   const sheet = new Sheet({
     head,
     tools: [back, skip, undo],
-    labelled: (changed, before) => {
-      items[position] = changed;
-      undoable.push({ before, position });
+    labelled: async (changed, before) => {
+      // The reader may have moved on in the meantime, even to another queue.
+      const at = items.findIndex(({ id }) => id === changed.id);
+      if (at < 0) return;
+      items[at] = changed;
+      undoable.push({ before, position: at });
       if (!before.truth && changed.truth) {
         labelled += 1;
         left -= 1;
       }
       skipped.delete(changed.id);
-      return go(1);
+      if (at === position) await go(1);
+      else show();
     },
   });
   const node = h("section", { class: "review" });
@@ -50,6 +55,9 @@ export function createReview() {
   }
 
   async function start() {
+    generation += 1;
+    const mine = generation;
+    coming = null;
     items = [];
     position = 0;
     cursor = null;
@@ -59,35 +67,50 @@ export function createReview() {
     try {
       await more();
     } catch (error) {
+      if (mine !== generation) return;
       node.replaceChildren(h("div", { class: "empty" }, title, h("p", { class: "problem" }, error.message), h("p", {}, h("button", { type: "button", onclick: start }, "Try again"))));
       return;
     }
-    show();
+    if (mine === generation) show();
   }
 
   /** The queue's next page. */
   function more() {
-    coming ??= getInspections({ object, truth: "none", order: "doubt", limit: PAGE, cursor })
+    if (coming) return coming;
+    const mine = generation;
+    const asked = getInspections({ object, truth: "none", order: "doubt", limit: PAGE, cursor })
       .then((page) => {
+        if (mine !== generation) return;
         const known = new Set(items.map(({ id }) => id));
         items.push(...page.inspections.filter(({ id, state }) => state === "done" && !known.has(id)));
         if (cursor === null) left = page.total;
         cursor = page.next;
       })
       .finally(() => {
-        coming = null;
+        if (coming === asked) coming = null;
       });
+    coming = asked;
     return coming;
   }
 
   async function go(step) {
-    if (step > 0 && position < items.length && !items[position].truth) skipped.add(items[position].id);
-    position = Math.max(0, position + step);
-    if (position >= items.length - AHEAD && cursor) {
+    const from = position;
+    const mine = generation;
+    const to = Math.max(0, from + step);
+    if (to >= items.length - AHEAD && cursor) {
       const page = more();
-      if (position >= items.length) await page;
-      else page.catch(() => {});
+      try {
+        if (to >= items.length) await page;
+        else page.catch(() => {});
+      } catch (error) {
+        if (mine === generation) show();
+        document.dispatchEvent(new CustomEvent("trouble", { detail: error.message }));
+        return;
+      }
+      if (mine !== generation || position !== from) return;
     }
+    if (step > 0 && from < items.length && !items[from].truth) skipped.add(items[from].id);
+    position = to;
     show();
   }
 
@@ -96,7 +119,7 @@ export function createReview() {
     if (!last || sheet.busy) return;
     const { before } = last;
     const changed = await setTruth(before, before.truth && { label: before.truth, defect_type: before.defect_type, note: before.note });
-    if (!changed) return;
+    if (!changed || undoable.at(-1) !== last) return;
     undoable.pop();
     if (!changed.truth) {
       labelled -= 1;
