@@ -124,7 +124,7 @@ def square(values_T: torch.Tensor) -> Map:
 
 
 WAYS: dict[str, Callable[[Policy, Any], Map]] = {
-    "gradient at three depths of the tower (ours)": lambda policy, prompt: relevance(policy, [prompt])[0],
+    "gradient at three depths of the tower (ours)": lambda policy, prompt: relevance(policy, [prompt])[0].heatmap,
     "gradient at the image tokens": by_token_gradient,
     "occlusion of image tokens": by_occlusion,
     "attention of the answer": by_attention,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -12,13 +12,26 @@ from numpy.typing import NDArray
 
 from lriad.policy.answer import FAST_PREFIX
 
-_TINY = float(np.finfo(np.float32).tiny)
-
 if TYPE_CHECKING:
     from lriad.policy import Policy
 
+_TINY = float(np.finfo(np.float32).tiny)
 
-def relevance(policy: Policy, prompts: Sequence[Any]) -> list[NDArray[np.float32]]:
+
+class Relevance(NamedTuple):
+    """Where an answer comes from.
+
+    Attributes:
+        heatmap: (H, W), in [0, 1].
+        p_defect: P(defect) where the answer stands without reasoning: that of `Policy.fast`, where the answers are
+            letters of one token.
+    """
+
+    heatmap: NDArray[np.float32]
+    p_defect: float
+
+
+def relevance(policy: Policy, prompts: Sequence[Any]) -> list[Relevance]:
     """How much of the answer `defect` comes from each place.
 
     The gradient of logit(A) - logit(B), where the answer stands without reasoning, with respect to what the vision
@@ -32,7 +45,7 @@ def relevance(policy: Policy, prompts: Sequence[Any]) -> list[NDArray[np.float32
         prompts: N prompts from `Policy.encode`, of one image each.
 
     Returns:
-        N maps of shape (H, W), in [0, 1], as fine as the finest depth.
+        N maps, as fine as the finest depth, and what was answered.
 
     Raises:
         LriadError: The policy's tower is not of a kind that can be tapped.
@@ -46,11 +59,11 @@ def relevance(policy: Policy, prompts: Sequence[Any]) -> list[NDArray[np.float32
     return policy.in_parts(lambda part: _relevance(policy, part[0], chosen), prompts, 1, gradients=True)
 
 
-def _relevance(policy: Policy, prompt: Any, chosen: Sequence[int]) -> NDArray[np.float32]:
+def _relevance(policy: Policy, prompt: Any, chosen: Sequence[int]) -> Relevance:
     [slot] = policy.answer_slots([FAST_PREFIX])
     batch = policy.collate([prompt], [slot.prefix])
     with torch.enable_grad(), policy.vision.differentiable(), policy.depths.watching(gradients_from=chosen[0]) as kept:
-        logits = policy.base(**batch, logits_to_keep=1).logits[0, -1].float()
+        logits = policy.base(**batch, logits_to_keep=1, use_cache=False).logits[0, -1].float()
         difference = logits[slot.defect[0]] - logits[slot.normal[0]]
         outputs = [kept[index] for index in chosen]
         gradients = torch.autograd.grad(difference, outputs)
@@ -64,4 +77,4 @@ def _relevance(policy: Policy, prompt: Any, chosen: Sequence[int]) -> NDArray[np
     height, width = max((one.shape for one in maps), key=lambda shape: shape[0] * shape[1])
     even = [cv2.resize(one / max(float(one.max()), _TINY), (width, height)) for one in maps]
     p_defect = torch.sigmoid(difference.detach()).item()
-    return np.asarray(p_defect * np.mean(even, 0), np.float32)
+    return Relevance(np.asarray(p_defect * np.mean(even, 0), np.float32), p_defect)

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, get_args
 
@@ -35,6 +35,7 @@ from lriad.verdict import (
 
 if TYPE_CHECKING:
     from lriad.calibration import Binding, Calibration
+    from lriad.explain.relevance import Relevance
     from lriad.inspection.remote import RemotePolicy
     from lriad.memory import Comparison, Memory
     from lriad.policy import Completion, Policy
@@ -439,33 +440,40 @@ class Inspector:
     def _run(self, policy: Policy | RemotePolicy, parts: list[Part]) -> list[Verdict]:
         start = time.perf_counter()
         compared: list[_Compared | None] = [None] * len(parts)
-        if self.memory is None:
-            completions = self._complete(policy, [prompt for part in parts for prompt in part.prompts])
-        else:
+        explained: Iterator[Relevance | None] = repeat(None)
+        prompts = [prompt for part in parts for prompt in part.prompts]
+        if self.memory is not None:
             local = cast("Policy", policy)
             with local.vision.holding():
-                seen = iter(local.see([prompt for part in parts for prompt in part.prompts]))
+                seen = iter(local.see(prompts))
                 found = [self._compare(self.memory, part, [next(seen) for _ in part.prompts]) for part in parts]
                 completions = self._complete(policy, [prompt for one in found for prompt in one.prompts])
             compared = [*found]
+        elif self.heatmap:
+            relevances = self._relevance(prompts)
+            completions = self._answers(relevances) or self._complete(policy, prompts)
+            explained = iter(relevances)
+        else:
+            completions = self._complete(policy, prompts)
         waiting = iter(completions)
-        verdicts = [
-            self._verdict(policy, part, [next(waiting) for _ in part.prompts], one)
-            for part, one in zip(parts, compared, strict=True)
-        ]
-        heatmaps = [None if one is None else one.whole.map_HW for one in compared]
-        if self.heatmap and self.memory is None:
-            heatmaps = self._relevance(parts)
+        verdicts = []
+        for part, one in zip(parts, compared, strict=True):
+            verdict = self._verdict(policy, part, [next(waiting) for _ in part.prompts], one)
+            own = [next(explained) for _ in part.prompts]
+            heatmap = _heatmap(own, part) if one is None else one.whole.map_HW
+            if heatmap is not None:
+                verdict = replace(verdict, heatmap=heatmap, boxes=self._boxes(heatmap, part.size))
+            verdicts.append(verdict)
         seconds = (time.perf_counter() - start) / len(parts)
-        return [
-            replace(
-                verdict,
-                seconds=seconds,
-                heatmap=heatmap,
-                boxes=None if heatmap is None else self._boxes(heatmap, part.size),
-            )
-            for verdict, heatmap, part in zip(verdicts, heatmaps, parts, strict=True)
-        ]
+        return [replace(verdict, seconds=seconds) for verdict in verdicts]
+
+    def _answers(self, relevances: Sequence[Relevance | None]) -> list[Completion]:
+        """The completions of `fast` mode, which the passes that heat-maps come from have given already; else none."""
+        from lriad.policy import Completion
+
+        given = [Completion("", one.p_defect, False) for one in relevances if one is not None]
+        wanted = self.mode == "fast" and cast("Policy", self.policy).letters and len(given) == len(relevances)
+        return given if wanted else []
 
     def explain(self, image: str | Path | Image.Image, object_name: str, group: str | None = None) -> Explanation:
         """Only the heat-map and the boxes that a verdict would have.
@@ -477,7 +485,7 @@ class Inspector:
             raise part
         policy = self.loaded()
         if self.memory is None:
-            [heatmap] = self._relevance([part])
+            heatmap = _heatmap(self._relevance(part.prompts), part)
             if heatmap is None:
                 raise LriadError("no heat-map can be had of this image; the log says why")
         else:
@@ -486,20 +494,19 @@ class Inspector:
                 heatmap = self._compare(self.memory, part, local.see(part.prompts)).whole.map_HW
         return Explanation(heatmap, self._boxes(heatmap, part.size))
 
-    def _relevance(self, parts: Sequence[Part]) -> list[Any]:
-        """A heat-map of each part from the policy itself; None where there can be none: the verdict stands."""
+    def _relevance(self, prompts: Sequence[Any]) -> list[Relevance | None]:
+        """A heat-map of each prompt's image from the policy itself; None where there can be none: a verdict stands."""
         from torch import OutOfMemoryError
 
         from lriad.explain.relevance import relevance
 
         try:
-            maps = iter(relevance(cast("Policy", self.policy), [prompt for part in parts for prompt in part.prompts]))
+            return [*relevance(cast("Policy", self.policy), prompts)]
         except (OutOfMemoryError, LriadError) as error:
-            if len(parts) > 1:
-                return [heatmap for part in parts for heatmap in self._relevance([part])]
-            _log.warning("no heat-map of image %s: %s", parts[0].sha256[:12], str(error).split("\n", 1)[0])
+            if len(prompts) > 1:
+                return [one for prompt in prompts for one in self._relevance([prompt])]
+            _log.warning("no heat-map of an image: %s", str(error).split("\n", 1)[0])
             return [None]
-        return [stitch([next(maps) for _ in part.prompts], part.boxes, part.size) for part in parts]
 
     def _boxes(self, heatmap_HW: Any, size: tuple[int, int]) -> tuple[Box, ...]:
         from lriad.explain import peak_boxes
@@ -631,6 +638,12 @@ class Inspector:
             normal_below=calibration.normal_below,
             probability=calibration.probability(value),
         )
+
+
+def _heatmap(relevances: Sequence[Relevance | None], part: Part) -> Any:
+    """Those of a part's views as one map; None where one is missing."""
+    maps = [one.heatmap for one in relevances if one is not None]
+    return stitch(maps, part.boxes, part.size) if len(maps) == len(part.boxes) else None
 
 
 def _named(image: str | Path, error: LriadError) -> LriadError:
