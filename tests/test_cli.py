@@ -17,6 +17,7 @@ from PIL import Image
 from lriad import __version__, cli
 from lriad.data.sample import Sample
 from lriad.errors import LriadError
+from lriad.evaluation import read_predictions
 
 HEAVY = (
     "torch",
@@ -251,6 +252,55 @@ def test_a_missing_probability_is_a_dash() -> None:
     assert cli._cells(row) == ("a.png", "normal", "–", "even")
 
 
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({}, "p 0.300"),
+        ({"decided_by": "label", "limit": None}, "p 0.300"),
+        ({"decided_by": "p_defect", "limit": 0.5}, "p 0.300, limit 0.500"),
+        ({"decided_by": "p_defect", "limit": 0.5, "normal_below": 0.2}, "p 0.300, limits 0.200 and 0.500"),
+        ({"decided_by": "alarm_rate", "limit": 0.05, "alarm_rate": 0.0325}, "alarm rate 3.2%, limit 5.0%"),
+        ({"decided_by": "score", "limit": 4.0, "normal_below": 4.0, "score": 7.125}, "score 7.12, limit 4.00"),
+    ],
+)
+def test_the_number_that_decided_is_shown(fields: dict, shown: str) -> None:
+    assert cli._measure({"p_defect": 0.3, **fields}) == shown
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])
+def test_a_picture_that_was_replaced_and_another_object_are_inspected_again(
+    lriad: Run, fast: list[object], parts: Path, tmp_path: Path, name: str
+) -> None:
+    output, good = tmp_path / name, parts / "screw" / "good"
+
+    def rows() -> dict[str, dict]:
+        return {row["id"]: row for row in read_predictions(output)}
+
+    arguments = ["inspect", good, *fast, "--threshold", 1, "--output", output]
+    assert lriad(*arguments, "--object", "screw")[0] == 0
+    before = rows()
+    picture = good / "0.png"
+    Image.new("RGB", (64, 64), "red").save(picture)
+    (tmp_path / "mended.png").write_bytes(b"no image")
+    assert lriad(*arguments, "--object", "screw")[0] == 0
+    after = rows()
+    changed = [id_ for id_ in before if before[id_]["image_sha256"] != after[id_]["image_sha256"]]
+    assert changed == [picture.as_posix()]
+    assert len(after) == len(before) == 6
+    assert lriad(*arguments, "--object", "bolt")[0] == 0
+    assert {row["object_name"] for row in rows().values()} == {"bolt"}
+
+
+def test_why_an_image_was_not_inspected_is_said_also_of_a_file(lriad: Run, fast: list[object], tmp_path: Path) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no image")
+    for _ in range(2):
+        code, _, err = lriad("inspect", bad, "--object", "screw", *fast, "--output", tmp_path / "out.jsonl")
+        assert code == 3
+        assert "bad.png: not an image" in err
+        assert "--retry-errors" in err
+
+
 def test_an_unreadable_answer_is_a_review(lriad: Run, tiny_policy_dir: Path, parts: Path) -> None:
     """Random weights write no answer block in four tokens."""
     options = ("--policy", tiny_policy_dir, "--max-new-tokens", 4, "--device", "cpu")
@@ -292,7 +342,7 @@ def test_a_terminal_gets_a_table(
     arguments = ["--object", "screw", *fast, "--threshold", 0, *output]
     code, out, _ = lriad("inspect", parts / "screw" / "good" / "0.png", bad, *arguments)
     assert code == 3
-    assert "p(defect)" in out
+    assert "decided by" in out
     assert "0.png" in out
     assert "[red]bad" in out  # neither read as markup
     assert "bad\x1b" not in out  # nor obeyed by the terminal
@@ -426,6 +476,10 @@ def test_a_calibration_made_of_labelled_images_decides_the_next_ones_and_no_othe
         code, out, err = lriad("inspect", *arguments, "--calibration", calibration)
         assert code in (2, 3)
         assert hint in out + err
+    memory = tmp_path / "bolt.memory"
+    assert lriad("remember", parts / "screw" / "good", "--object", "hex bolt", "--output", memory)[0] == 0
+    code, _, err = lriad("calibrate", *labelled, *promise, "--memory", memory, "--output", tmp_path / "bolt.json")
+    assert (code, "call the category's folder hex_bolt" in err) == (2, True)  # before anything is inspected
     code, out, _ = lriad("evaluate", *labelled, "--calibration", calibration, "--output", tmp_path / "run")
     assert code == 0
     assert "a review is neither" in out
@@ -467,7 +521,8 @@ def test_a_memory_that_cannot_be_made_leaves_what_is_there(lriad: Run, parts: Pa
     for arguments, hint in (
         ((one, "--object", "screw"), "needs two"),
         ((parts / "screw" / "good",), "Name it in words"),
-        ((parts / "nothing", "--object", "screw"), "nothing"),
+        ((parts / "nothing", "--object", "screw"), "no such file or folder"),
+        ((parts / "screw" / "good", "--object", "screw", "--defects", parts / "nothing"), "no such file or folder"),
         ((parts / "screw" / "good", "--object", "screw", "--roi", "0,0,500,500"), "beyond this image"),
         ((parts / "screw" / "good", "--object", "screw", "--add-to", memory), "memory"),
     ):

@@ -293,7 +293,7 @@ def inspect(
         "device": device,
     }
     if output is not None:
-        summary = inspect_to_file(samples, output, retry_errors=retry_errors, progress=True, **settings)
+        summary = inspect_to_file(samples, output, retry_errors=retry_errors, renew=True, progress=True, **settings)
         if explain is not None and summary.resumed:
             typer.echo(f"no pictures of the {summary.resumed} images that were in {output} already", err=True)
         if sys.stdout.isatty() and len(samples) <= _TABLE_LIMIT:
@@ -321,6 +321,8 @@ def inspect(
         f"{summary.review} review, {summary.errors} not inspected{where}",
         err=True,
     )
+    if summary.first_error:
+        typer.echo(f"not inspected, the first: {_plain(summary.first_error)} (--retry-errors tries again)", err=True)
     raise typer.Exit(3 if summary.errors else 1 if summary.defect or summary.review else 0)
 
 
@@ -352,6 +354,9 @@ def remember(
         object_name = load_memory(add_to).object_name
     if object_name is None:
         raise LriadError("which part is it? Name it in words, such as --object 'magnetic tile'")
+    for path in (*paths, *(defects or [])):
+        if not os.path.lexists(os.path.expanduser(path)) and glob.escape(path) == path:
+            raise LriadError(f"{path}: no such file or folder")
     made = make(
         photographs(paths, object_name),
         output,
@@ -430,15 +435,28 @@ def _files_of(path: str) -> Iterator[str]:
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, str, str, str]:
-    """Image, decision, p(defect) and reason of a row, each on one line."""
+    """Image, decision, what decided and the reason of a row, each on one line."""
     if row.get("error"):
         return _plain(row["image"]), "error", "", _plain(row["error"])
     return (
         _plain(row["image"]),
         row["decision"],
-        "–" if row["p_defect"] is None else f"{row['p_defect']:.3f}",
+        _measure(row),
         _plain(row["reasoning"] or row["text"] or _deviation(row)),
     )
+
+
+def _measure(row: dict[str, Any]) -> str:
+    """The number that decided, with its limit; the policy's own p where the words did."""
+    value, limit = row.get(row.get("decided_by") or ""), row.get("limit")
+    if limit is None or isinstance(value, str | None):
+        return "–" if row["p_defect"] is None else f"p {row['p_defect']:.3f}"
+    if row["decided_by"] == "alarm_rate":
+        return f"alarm rate {value:.1%}, limit {limit:.1%}"
+    name, digits = ("p", 3) if row["decided_by"] == "p_defect" else ("score", 2)
+    if row.get("normal_below") not in (None, limit):
+        return f"{name} {value:.{digits}f}, limits {row['normal_below']:.{digits}f} and {limit:.{digits}f}"
+    return f"{name} {value:.{digits}f}, limit {limit:.{digits}f}"
 
 
 def _deviation(row: dict[str, Any]) -> str:
@@ -461,11 +479,11 @@ def _print_table(rows: Iterable[dict[str, Any]]) -> None:
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("image", overflow="fold")
     table.add_column("decision")
-    table.add_column("p(defect)", justify="right")
+    table.add_column("decided by", justify="right")
     table.add_column("reason", overflow="fold")
     for row in rows:
-        image, decision, p_defect, reason = _cells(row)
-        table.add_row(Text(image), Text(decision, colours[decision]), p_defect, Text(reason))
+        image, decision, measure, reason = _cells(row)
+        table.add_row(Text(image), Text(decision, colours[decision]), measure, Text(reason))
     Console().print(table)
 
 
@@ -873,7 +891,8 @@ def watch_folder(
 ) -> None:
     """Inspect pictures as they arrive in a folder; one line each. A station may use the same store.
 
-    The same command goes on where it was stopped or killed. With --once, the exit code is that of lriad inspect.
+    The same command goes on where it was stopped or killed. What cannot be inspected stays where it is. With --once
+    the exit code is that of lriad inspect, of what was handled this time.
     """
     import signal
 
@@ -916,6 +935,7 @@ def watch_folder(
         once=once,
         report=report,
     )
+    typer.echo(", ".join(f"{number} {name}" for name, number in counts.items()) or "nothing new", err=True)
     raise typer.Exit(3 if counts["failed"] else 1 if counts["defect"] or counts["review"] else 0)
 
 

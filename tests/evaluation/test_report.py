@@ -107,6 +107,12 @@ def test_the_page_has_the_tables_of_the_evaluation(tmp_path):
     assert len(page.cards) == 8
 
 
+def test_the_head_says_what_was_judged_by_what(tmp_path):
+    rows = four_kinds(object_name="metal nut", policy_sha256="c0ffee" * 10)
+    [head] = [text for text in read(written(rows, tmp_path)).texts if text.startswith("metal nut")]
+    assert re.fullmatch(r"metal nut · policy c0ffeec0ffee · reported \d{4}-\d\d-\d\d", head)
+
+
 def test_the_key_figures_are_those_of_what_was_decided(tmp_path):
     rows = [prediction(f"{i}", "defect", 0.9, label="normal") for i in range(3)]
     rows += [prediction("missed", "defect", 0.2, label="defect"), prediction("good", "normal", 0.1)]
@@ -508,6 +514,11 @@ def test_a_card_marks_both_limits(chromium, tmp_path):
     facts = card.locator(".facts").inner_text().split("\n")
     assert facts[facts.index("Normal below") + 1] == "0.2"
     assert facts[facts.index("Defect from") + 1] == "0.6"
+    page.close()
+    page = chromium.new_page()
+    page.goto(written(four_kinds(memory="a" * 64, score=1.5, threshold=None), tmp_path).as_uri())
+    assert page.locator("#cards > li").count() == 4
+    assert page.locator(".bar").count() == 0  # p_defect, which decides nothing there
     page.close()
     page = chromium.new_page()
     page.goto(written(four_kinds(), tmp_path).as_uri())

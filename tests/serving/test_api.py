@@ -204,6 +204,8 @@ class TestInspecting:
         [product] = served.get("/api/statistics").json()["products"]
         answer = served.get("/api/export?object=metal nut")
         assert answer.headers["content-type"] == "application/zip"
+        assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''metal_nut.zip"
+        assert served.get("/api/export").headers["content-disposition"].endswith("''labelled.zip")
         zipfile.ZipFile(io.BytesIO(answer.content)).extractall(tmp_path / "set")
         samples = list(load_dataset(f"folder:{tmp_path / 'set'}"))
         assert {(one.label, one.defect_type, one.group) for one in samples} == {

@@ -208,10 +208,26 @@ def test_nothing_is_sent_without_a_product(address, open_page, pictures):
     before = len(inspections(address))
     page.set_input_files(FILES, pictures[:1])
     assert page.evaluate("document.activeElement.name") == "product"
+    page.wait_for_selector("text=1 file waits until the product is named.")
+    assert len(inspections(address)) == before
+    page.set_input_files(FILES, pictures[1:2])
+    page.wait_for_selector("text=2 files wait until the product is named.")
     page.keyboard.type("leather with a name")
-    page.set_input_files(FILES, pictures[:1])
-    page.wait_for_selector("text=/^1 picture inspected\\./")
-    assert len(inspections(address)) == before + 1
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=/^2 pictures inspected\\./")
+    assert len(inspections(address)) == before + 2
+    assert len(inspections(address, object="leather with a name")) == 2
+
+
+def test_what_waits_is_sent_by_the_button_of_a_known_product(address, open_page, pictures):
+    send(address, pictures[:1], "known leather")
+    send(address, pictures[:1], "other leather")
+    page = open_page(address)
+    page.set_input_files(FILES, pictures[1:3])
+    page.get_by_role("button", name="known leather", exact=True).click()
+    page.wait_for_selector("text=/^2 pictures inspected\\./")
+    assert len(inspections(address, object="known leather")) == 3
+    assert page.locator("button", has_text="Inspect as typed").is_hidden()
 
 
 def test_the_heat_map_is_laid_over_the_picture_and_taken_off(address, open_page, pictures):
@@ -294,6 +310,12 @@ def test_a_review_by_keyboard_alone(address, open_page, pictures):
     at(3)
     page.keyboard.press("ArrowLeft")
     at(2)
+    page.keyboard.press("s")
+    at(3)
+    page.keyboard.press("u")  # takes back the skip it was, and no label
+    at(2)
+    progress("2 labelled, 3 left")
+    assert truth(address, ids[1]) == "defect"
     page.keyboard.press("s")
     at(3)
     page.keyboard.press("t")
@@ -408,6 +430,10 @@ def test_a_label_that_comes_late_is_that_of_its_part(address, open_page, reviewe
             ["alarm rate 50 %", "limit 20 %"],
         ),
         (
+            {"decided_by": "alarm_rate", "limit": 0.05, "alarm_rate": 1 / 21, "score": 15.0, "setting": "20 good"},
+            ["as unusual as none of the good parts", "alarm rate 4.8 %, limit 5.0 %", "lowest rate"],
+        ),
+        (
             {"decided_by": "score", "limit": 0.5, "score": 0.7, "alarm_rate": 0.5, "setting": "30 good, 2 x 2 tiles"},
             ["score 0.70", "threshold 0.50", "comparison with labelled parts"],
         ),
@@ -433,6 +459,25 @@ def test_what_decided_is_what_the_station_says(address, open_page, pictures, sai
     shown = " ".join(page.inner_text(".facts").split())
     for text in texts:
         assert text in shown
+
+
+def test_the_needle_goes_on_where_the_rate_cannot_fall(address, open_page, pictures):
+    [row] = send(address, pictures[:1], "leather to read")
+    rare = {**row, "decided_by": "alarm_rate", "limit": 0.05, "alarm_rate": 1 / 21, "setting": "20 good"}
+    page = open_page(address, "statistics")
+    page.route(f"**/api/inspections/{row['id']}", lambda route: route.fulfill(json=rare))
+    page.goto(f"{address}/#/inspection/{row['id']}")
+    places = []
+    for score in (1.0, 4.0, 15.0):
+        rare["score"] = score
+        page.reload()
+        scale = page.wait_for_selector(".gauge-scale").evaluate(
+            "scale => ['--defect-from', '--value'].map(name => parseFloat(scale.style.getPropertyValue(name)))"
+        )
+        places.append(scale)
+    assert len({limit for limit, _ in places}) == 1
+    limit, values = places[0][0], [value for _, value in places]
+    assert limit + 8 < values[0] < values[1] < values[2] < 100
 
 
 def test_cards_are_labelled_by_keys_and_buttons(address, open_page, pictures):
@@ -514,7 +559,8 @@ def test_the_export_is_a_data_set(address, open_page, pictures, tmp_path):
     panel.wait_for()
     assert "4 labels: 3 normal, 1 defect" in panel.inner_text()
     with page.expect_download() as download:
-        panel.get_by_role("button", name="Download").click()
+        panel.get_by_role("button", name="Download leather_to_take_along.zip").click()
+    assert download.value.suggested_filename == "leather_to_take_along.zip"
     with zipfile.ZipFile(download.value.path()) as archive:
         archive.extractall(tmp_path / "labelled")
     samples = load_dataset(f"folder:{tmp_path / 'labelled'}")
@@ -523,6 +569,8 @@ def test_the_export_is_a_data_set(address, open_page, pictures, tmp_path):
     lines = panel.locator("pre").all_inner_texts()
     assert "labelled/part_test/good" in page.inner_text(".products")
     [category] = {sample.category for sample in samples}
+    cut = "pres => pres.filter(pre => pre.scrollWidth > pre.clientWidth).length"
+    assert page.locator("pre").evaluate_all(cut) == 0
     assert any(f"labelled/{category}/good" in line and "--object 'leather to take along'" in line for line in lines)
 
 

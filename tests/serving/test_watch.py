@@ -719,3 +719,14 @@ def test_settings_out_of_their_range(look: Look, settings: dict[str, Any], reaso
 def test_a_folder_that_is_not_there(store: Store, tmp_path: Path) -> None:
     with pytest.raises(LriadError, match="no such folder"):
         watch(tmp_path / "none", store, ByBrightness(), object_name="tile")
+
+
+def test_what_the_judge_refuses_is_told_by_the_files_own_name(look: Look, folder: Path) -> None:
+    class Refusing(ByBrightness):
+        def inspect(self, image: Path, object_name: str) -> Verdict:
+            raise LriadError(f"{image}: this image is in colour")
+
+    (folder / "b.png").unlink()
+    (folder / "c.png").unlink()
+    [handled] = look(Refusing())
+    assert (handled.source.name, handled.error) == ("a.png", "this image is in colour")

@@ -308,6 +308,14 @@ class Calibration:
         elif self.costs is not None and self.normal_below < self.defect_from:
             notes.append("the costs do not move the thresholds: no single one keeps both promises")
         rate_matters = self.costs or self.recalibration or self.defective.review or self.good.review
+        for rate, what in (
+            (self.false_alarm_rate, "good parts are called defective"),
+            (self.miss_rate, "defects pass"),
+        ):
+            if rate is not None and rate.share > 0.5:
+                notes.append(
+                    f"{percent(rate.share)} of the {what}: of little use; remember good parts, or promise less"
+                )
         if self.defect_rate is None and rate_matters and self.defective.parts and self.good.parts:
             notes.append("the rate of defects is that of these images, not of the line: give --defect-rate")
         if len(self.object_names) > 1:

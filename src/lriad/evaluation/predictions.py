@@ -113,7 +113,7 @@ def check_row(row: Mapping[str, Any], where: str) -> dict[str, Any]:
         return checked
     checked["p_defect"] = _number(row, "p_defect", where)
     checked["score"] = _number(row, "score", where)
-    for name in ("threshold", "normal_below", "deviation", "alarm_rate"):
+    for name in ("threshold", "limit", "normal_below", "deviation", "alarm_rate"):
         checked[name] = _number(row, name, where)
     checked["decision"] = _one_of(row, "decision", ("defect", "normal", "review"), where)
     checked["follows_format"] = _flag(row, "follows_format", where)

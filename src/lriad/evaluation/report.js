@@ -83,7 +83,7 @@
     } else {
       picture.append(element("p", "none", MISSING[record.missing]));
     }
-    if (record.p_defect !== undefined) said.append(bar(record));
+    if (rankedBy === "p_defect" && record.p_defect !== undefined) said.append(bar(record));
     said.append(facts(record));
     if (record.reasoning) said.append(...reasoning(record.reasoning));
     const named = record.id.startsWith(`${record.category}/`) ? record.id : `${record.category} · ${record.id}`;
@@ -134,7 +134,7 @@
     const made = element("div", "bar");
     made.append(element("i"));
     made.firstChild.style.width = `${100 * record.p_defect}%`;
-    for (const limit of new Set([rankedBy === "p_defect" ? record.normal_below : undefined, record.threshold])) {
+    for (const limit of new Set([record.normal_below, record.threshold])) {
       if (limit === undefined) continue;
       made.append(element("b"));
       made.lastChild.style.left = `${100 * limit}%`;

@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,7 @@ def write_report(
     page = _render(
         title=title,
         evaluation=evaluation,
+        origin=_origin(checked),
         figures=_figures(evaluation),
         plots=_plots(evaluation, cards),
         tables=_tables(evaluation),
@@ -432,6 +434,19 @@ def _legend(evaluation: Evaluation) -> str:
         f"{LEGEND} In brackets: {evaluation.level:.0%} intervals by {evaluation.resamples} bootstrap resamples of the "
         "images within each category and class."
     )
+
+
+def _origin(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Which products were judged by which policy, and when that was reported; all of it stands at the page's end."""
+    products = sorted({str(row.get("object_name") or row["category"])[:_LONGEST_NAME] for row in rows})
+    policies = sorted({str(row["policy_sha256"])[:12] for row in rows if row.get("policy_sha256")})
+    parts = [_some(products), f"policy {_some(policies)}" if policies else "", f"reported {date.today().isoformat()}"]
+    return " · ".join(part for part in parts if part)
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _made_with(evaluation: Evaluation, rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

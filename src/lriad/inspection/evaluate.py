@@ -64,6 +64,7 @@ def predict(samples: Sequence[Sample], file: str | Path, **settings: Any) -> tup
     from lriad.evaluation import read_predictions
     from lriad.evaluation.predictions import joined
 
+    _check_product(samples, settings.get("memory"))
     samples, remembered = _not_remembered(samples, settings.get("memory"))
     inspect_to_file(samples, file, **settings)
     # Labels, groups and paths as they are now: they may have changed since the image was inspected.
@@ -75,6 +76,21 @@ def _has_map(row: Mapping[str, Any], maps: Path) -> bool:
     from lriad.explain import map_file
 
     return map_file(row["image_sha256"], maps).exists()
+
+
+def _check_product(samples: Sequence[Sample], memory: str | Path | Memory | None) -> None:
+    """Raise LriadError where a memory's product is none of the data set's: every image would be an error."""
+    if memory is None:
+        return
+    from lriad.memory import load_memory
+
+    known = load_memory(memory) if isinstance(memory, str | Path) else memory
+    names = sorted({sample.object_name for sample in samples})
+    if names and known.object_name.casefold() not in {name.casefold() for name in names}:
+        raise LriadError(
+            f"the memory is of {known.object_name!r}, the data set of {', '.join(map(repr, names[:3]))}: "
+            f"call the category's folder {known.object_name.replace(' ', '_')}"
+        )
 
 
 def _not_remembered(samples: Sequence[Sample], memory: str | Path | Memory | None) -> tuple[Sequence[Sample], int]:

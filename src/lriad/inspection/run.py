@@ -14,15 +14,16 @@ import threading
 import traceback
 from array import array
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from lriad.data._files import show
+from lriad.data.image import file_sha256
 from lriad.data.sample import Sample
 from lriad.data.strings import Strings
 from lriad.data.table import SampleTable
@@ -69,6 +70,7 @@ class Summary:
         normal, defect, review: Images by decision.
         errors: Images that could not be inspected.
         resumed: Images among them that an earlier run had done.
+        first_error: Why the first of those could not be inspected; None where all could.
     """
 
     images: int
@@ -77,9 +79,10 @@ class Summary:
     review: int
     errors: int
     resumed: int = 0
+    first_error: str | None = field(default=None, compare=False)
 
 
-def summarise(counts: Mapping[str, int], resumed: int = 0) -> Summary:
+def summarise(counts: Mapping[str, int], resumed: int = 0, first_error: str | None = None) -> Summary:
     """The summary of so many images of each outcome, a decision or `error`."""
     return Summary(
         images=sum(counts.values()),
@@ -88,6 +91,7 @@ def summarise(counts: Mapping[str, int], resumed: int = 0) -> Summary:
         review=counts.get("review", 0),
         errors=counts.get("error", 0),
         resumed=resumed,
+        first_error=first_error,
     )
 
 
@@ -138,6 +142,7 @@ def inspect_to_file(
     policy: str | Path | Policy = "embedded",
     processes: int = 1,
     retry_errors: bool = False,
+    renew: bool = False,
     progress: bool = False,
     **settings: Any,
 ) -> Summary:
@@ -151,6 +156,7 @@ def inspect_to_file(
         output: A `.jsonl` file, or a `.csv` file with the same fields as columns.
         policy, processes, settings: As for `inspect_rows`.
         retry_errors: Inspect images again whose row holds an error; else an error row counts as done.
+        renew: Inspect images again whose file, or the object's name, is another than in their row: every file is read.
         progress: Show a progress bar on stderr, where that is a terminal.
 
     Returns:
@@ -180,7 +186,10 @@ def inspect_to_file(
                 **given,
             )
         if retry_errors:
-            file.drop_errors()
+            file.drop(lambda row: bool(row.get("error")))
+        if renew:
+            by_id = {sample.id: sample for sample in samples}
+            file.drop(lambda row: row["id"] in by_id and _is_outdated(row, by_id[row["id"]]))
         pending = array("Q", (index for index, code in enumerate(file.codes) if not code))
         resumed = len(ids) - len(pending)
         if file.settings and not pending:
@@ -198,7 +207,18 @@ def inspect_to_file(
             for row in tqdm(rows, "inspecting", len(samples), initial=resumed, unit="image", disable=hidden):
                 file.append(row)
         counts = Counter(file.codes)
-    return summarise({outcome: counts[code] for code, outcome in enumerate(_OUTCOMES) if code}, resumed)
+        first_error = file.first_error
+    return summarise({outcome: counts[code] for code, outcome in enumerate(_OUTCOMES) if code}, resumed, first_error)
+
+
+def _is_outdated(row: Mapping[str, Any], sample: Sample) -> bool:
+    """Whether a verdict is on another file's content, or on another object; one that cannot be read stays as it is."""
+    if row.get("error"):
+        return False
+    try:
+        return row.get("object_name") != sample.object_name or row.get("image_sha256") != file_sha256(sample.image)
+    except LriadError:
+        return False
 
 
 def _take(samples: Sequence[Sample], indices: Sequence[int]) -> Sequence[Sample]:
@@ -241,6 +261,7 @@ class _PredictionsFile:
     Attributes:
         codes: One byte for each of these images: the place of its outcome in `_OUTCOMES`.
         settings: What the rows share; empty before the first verdict.
+        first_error: Why the first of these images with an error could not be inspected.
     """
 
     def __init__(self, path: Path, ids: Strings) -> None:
@@ -252,7 +273,7 @@ class _PredictionsFile:
     def __enter__(self) -> _PredictionsFile:
         self.codes = bytearray(len(self._ids))
         self.settings: dict[str, Any] = {}
-        self._has_errors = False
+        self.first_error: str | None = None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._stream = self.path.open("a+b", buffering=0)
@@ -298,14 +319,15 @@ class _PredictionsFile:
             ) from error
         self._end = end
 
-    def drop_errors(self) -> None:
-        """Take the error rows out of the file."""
-        if not self._has_errors:
+    def drop(self, where: Callable[[dict[str, Any]], bool]) -> None:
+        """Take some rows out of the file."""
+        dropped = {row["id"] for row in self._rows() if where(row)}
+        if not dropped:
             return
         part = self.path.with_name(self.path.name + ".part")
         with part.open("wb") as stream:
             stream.write(self._header())
-            stream.writelines(self._encode(row) for row in self._rows() if not row.get("error"))
+            stream.writelines(self._encode(row) for row in self._rows() if row["id"] not in dropped)
         os.replace(part, self.path)
         self._stream.close()
         self.__enter__()
@@ -329,7 +351,8 @@ class _PredictionsFile:
         if position is not None:
             self.codes[position] = _OUTCOMES.index(outcome)
         if outcome == "error":
-            self._has_errors = True
+            if position is not None:
+                self.first_error = self.first_error or str(row["error"])
         else:
             # Rows of earlier versions say nothing of their setting.
             settings = {name: row.get(name) for name in _SETTINGS} | {"setting": row.get("setting") or "zero-shot"}

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from lriad.data._files import show
 from lriad.data.place import PLACES
+from lriad.data.sample import object_name_of
 from lriad.data.views import Views
 from lriad.errors import LriadError
 from lriad.memory.patches import image_deviation, nearest, patches
@@ -268,7 +269,7 @@ class Memory:
 
     def check_name(self, object_name: str) -> None:
         """Raise LriadError where the memory is of another product."""
-        if object_name.strip().casefold() != self.object_name.casefold():
+        if object_name_of(object_name).casefold() != object_name_of(self.object_name).casefold():
             raise LriadError(f"this memory is of a {self.object_name!r}, not of a {object_name.strip()!r}")
 
     def rank(self, p_defect: float | None, z: float, mode: str, group: str | None = None) -> Rank:

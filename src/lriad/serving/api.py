@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi import Path as InPath
@@ -27,7 +28,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from lriad._version import __version__
 from lriad.errors import LriadError
 from lriad.serving.engine import Broken, Busy, Job, Places
-from lriad.serving.export import export_zip
+from lriad.serving.export import export_zip, folder_names
 from lriad.serving.pictures import as_jpeg, preview, shown_name
 from lriad.serving.security import BodyLimit, Guard
 from lriad.serving.station import Station, Taken
@@ -394,8 +395,10 @@ def create_app(station: Station, settings: Settings | None = None) -> FastAPI:
             raise
         except LriadError as error:
             raise HTTPException(404, str(error)) from error
-        name = {"Content-Disposition": 'attachment; filename="lriad-labels.zip"'}
-        return StreamingResponse(pieces, media_type="application/zip", headers=name)
+        # The name that the page shows, in ASCII however the product is written (RFC 6266).
+        name = quote(f"{folder_names([object])[object] if object else 'labelled'}.zip")
+        disposition = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
+        return StreamingResponse(pieces, media_type="application/zip", headers=disposition)
 
     @app.get("/docs", include_in_schema=False)
     def docs() -> Response:

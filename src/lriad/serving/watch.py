@@ -363,7 +363,12 @@ class _Watcher:
         self._begun = arrival.delivery_id
         try:
             self.store.arrive(arrival)
-            verdict = self.judge.inspect(image, self.object_name)
+            try:
+                verdict = self.judge.inspect(image, self.object_name)
+            except StoreError:
+                raise
+            except LriadError as error:  # which names the store's copy
+                raise LriadError(str(error).removeprefix(f"{show(image)}: ")) from error
             new = self._inspection(arrival, extension, (width, height), verdict)
             self.store.conclude(arrival, new)
         except BaseException:

@@ -50,9 +50,20 @@ const minus = (text) => text.replace("-", "−");
 const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(1)}`;
 const percent = (value) => `${(100 * value).toFixed(value < 0.1 ? 1 : 0)} %`;
 
+// Of a memory's score, in standard deviations: about where the 5 % least usual good parts begin.
+const BORDER = 2;
+const PROMISED = 0.05;
+
+/** Whether an alarm rate is 1 / (1 + n), the lowest that n good parts can give. */
+function isLowest({ alarm_rate: rate, limit, setting }) {
+  // Parts of one group are compared with fewer than the setting says; so few put the limit there.
+  return rate === 1 / (1 + Number.parseInt(setting, 10)) || (rate === limit && limit > PROMISED);
+}
+
 /**
  * What the decision rests on: `name`, `value`, the limits (`normalBelow`, `defectFrom`; equal: one threshold; null:
- * none known), `text` of a number, `at`: its place on a scale from 0 (unsuspicious) to 1, and `why` in words.
+ * none known), `text` of a number, `at`: its place on a scale from 0 (unsuspicious) to 1, and `why` in words. Where the
+ * value says less than is known: `words` in its place, `needle`: where it stands.
  */
 export function basis(inspection) {
   const { decided_by: by, limit, score, alarm_rate: rate } = inspection;
@@ -70,9 +81,16 @@ export function basis(inspection) {
   }
   if (by === "alarm_rate") {
     // The rarer a good part like this, the more suspicious: the scale runs from 100 % on the left to 0.5 % on the right.
+    const at = (value) => Math.log(1 / value) / Math.log(200);
+    const found = { ...p, name: "alarm rate", value: rate, text: percent, at };
+    if (!isLowest(inspection)) return { ...found, why: `Decided by comparison with good parts, of which ${percent(rate)} would be as unusual.` };
+    // However far it is from all good parts, the rate stays: the score says how far.
+    const beyond = Math.max(0, score - BORDER);
     return {
-      ...p, name: "alarm rate", value: rate, text: percent, at: (value) => Math.log(1 / value) / Math.log(200),
-      why: `Decided by comparison with good parts, of which ${percent(rate)} would be as unusual.`,
+      ...found,
+      words: "as unusual as none of the good parts",
+      needle: at(limit) + (1 - at(limit)) * (1 + beyond) / (4 + beyond),
+      why: `Decided by comparison with good parts, none of which is as unusual: ${percent(rate)} is the lowest rate that so many can give.`,
     };
   }
   return { ...p, why: by ? "Decided by the policy's own word: no threshold is set." : "What decided was not kept then." };
@@ -80,17 +98,19 @@ export function basis(inspection) {
 
 /** The gauge: a scale that is thin where parts pass and thick where they do not, its limits, and a needle. */
 export function gauge(inspection) {
-  const { name, value, normalBelow, defectFrom, text, at, why } = basis(inspection);
+  const { name, value, normalBelow, defectFrom, text, at, why, words, needle } = basis(inspection);
   if (value === null) return h("p", { class: "gauge-none" }, "No probability was given. ", why);
   const known = defectFrom !== null && defectFrom !== undefined;
   const limits = known ? [...new Set([normalBelow, defectFrom])] : [];
-  const place = (number) => `${(100 * Math.min(1, Math.max(0, at(number)))).toFixed(2)}%`;
+  const onScale = (part) => `${(100 * Math.min(1, Math.max(0, part))).toFixed(2)}%`;
+  const place = (number) => onScale(at(number));
   const shown = beside(value, limits, text);
-  const said = !known
+  const threshold = !known
     ? "no threshold"
     : limits.length === 1
       ? `${name === "alarm rate" ? "limit" : "threshold"} ${beside(defectFrom, [value], text)}`
       : `normal below ${beside(normalBelow, [value], text)}, defect from ${beside(defectFrom, [value], text)}`;
+  const said = words ? `${name} ${shown}, ${threshold}` : threshold;
   const scale = h(
     "div",
     { class: "gauge-scale" },
@@ -99,7 +119,7 @@ export function gauge(inspection) {
     limits.map(() => h("span", { class: "gauge-limit" })),
     h("span", { class: "gauge-needle" }),
   );
-  scale.style.setProperty("--value", place(value));
+  scale.style.setProperty("--value", needle === undefined ? place(value) : onScale(needle));
   scale.dataset.decision = standing(inspection);
   if (known) {
     scale.style.setProperty("--normal-below", place(normalBelow));
@@ -112,7 +132,7 @@ export function gauge(inspection) {
     h(
       "p",
       { class: "gauge-text" },
-      h("span", {}, `${name} `, h("b", {}, shown)),
+      words ? h("span", {}, h("b", {}, words)) : h("span", {}, `${name} `, h("b", {}, shown)),
       h("span", { class: "gauge-limits" }, said),
     ),
     scale,

@@ -88,7 +88,7 @@ function command(text) {
       getSelection().selectAllChildren(lines);
     }
   } }, "Copy");
-  const lines = h("pre", { tabindex: "0" }, text);
+  const lines = h("pre", {}, text);
   return h("div", { class: "command" }, lines, copy);
 }
 

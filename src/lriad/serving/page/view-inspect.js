@@ -31,6 +31,7 @@ export function createInspect() {
   const folder = h("input", { type: "file", multiple: true, webkitdirectory: true, class: "visually-hidden", tabindex: "-1", "aria-label": "A folder of pictures" });
   const choose = h("button", { type: "button", class: "primary", onclick: () => files.click() }, "Choose pictures");
   const chooseFolder = h("button", { type: "button", class: "wide-only", onclick: () => folder.click() }, "Choose a folder");
+  const waits = h("div", { class: "chips", hidden: true });
   const progress = h("p", { class: "progress-text" });
   const bar = h("progress", { max: 1, value: 0, "aria-label": "Inspected", hidden: true });
   const stop = h("button", { type: "button", hidden: true, onclick: abandon }, "Stop");
@@ -49,9 +50,12 @@ export function createInspect() {
     { class: "inspect" },
     h("h1", {}, "Inspect"),
     h(
-      "div",
-      { class: "feed" },
-      h("div", { class: "fields" }, field("Product", product, productHint), field("Part number, where several pictures show one part", group)),
+      "form",
+      { class: "feed", onsubmit: (event) => {
+        event.preventDefault();
+        take([]);
+      } },
+      h("div", { class: "fields" }, field("Product", product, productHint), waits, field("Part number, where several pictures show one part", group)),
       products,
       drop,
     ),
@@ -61,6 +65,7 @@ export function createInspect() {
   );
 
   const queue = [];
+  let unnamed = []; // files whose product is not named yet
   const counts = { defect: 0, review: 0, normal: 0, failed: 0 };
   let active = 0;
   let total = 0;
@@ -73,7 +78,7 @@ export function createInspect() {
   product.addEventListener("input", describeProduct);
   document.addEventListener("station", ({ detail }) => {
     products.replaceChildren(...detail.products.map(({ object_name }) => h("option", { value: object_name })));
-    if (!product.value && detail.products.length === 1) product.value = detail.products[0].object_name;
+    if (!product.value && !unnamed.length && detail.products.length === 1) product.value = detail.products[0].object_name;
     describeProduct();
   });
 
@@ -103,7 +108,7 @@ export function createInspect() {
     if (node.isConnected) take(await dropped(event.dataTransfer));
   });
   addEventListener("beforeunload", (event) => {
-    if (total > done) event.preventDefault();
+    if (total > done || unnamed.length) event.preventDefault();
   });
 
   function chosen(input) {
@@ -112,18 +117,26 @@ export function createInspect() {
     take(found);
   }
 
-  async function take(chosen) {
+  async function take(more) {
+    unnamed.push(...more);
+    if (!unnamed.length) return;
     const name = product.value.trim();
     if (!name) {
-      product.reportValidity();
-      product.focus();
+      update();
+      await askForProduct();
       return;
     }
     localStorage.setItem(PRODUCT, name);
+    const chosen = unnamed;
+    unnamed = [];
+    waits.hidden = true;
     let limits;
     try {
       ({ limits } = await station());
     } catch (error) {
+      unnamed.unshift(...chosen);
+      update();
+      askForProduct();
       document.dispatchEvent(new CustomEvent("trouble", { detail: error.message }));
       return;
     }
@@ -140,6 +153,24 @@ export function createInspect() {
     }
     update();
     for (let free = AT_A_TIME - active; free > 0; free -= 1) work();
+  }
+
+  const waiting = () => `${plural(unnamed.length, "file waits", "files wait")} until the product is named.`;
+
+  /** What is here waits: a known product is a button, a new one is typed. */
+  async function askForProduct() {
+    product.focus();
+    announce(waiting());
+    const known = (await station().catch(() => ({ products: [] }))).products;
+    waits.hidden = unnamed.length === 0;
+    waits.replaceChildren(
+      ...known.map(({ object_name: name }) => h("button", { type: "button", onclick: () => {
+        product.value = name;
+        describeProduct();
+        take([]);
+      } }, name)),
+      h("button", { class: "primary" }, "Inspect as typed"),
+    );
   }
 
   async function work() {
@@ -189,6 +220,8 @@ export function createInspect() {
   function abandon() {
     total -= queue.length;
     queue.length = 0;
+    unnamed = [];
+    waits.hidden = true;
     update();
     announce("Stopped. Pictures that were sent are still judged.");
   }
@@ -243,9 +276,10 @@ export function createInspect() {
     bar.hidden = total === 0;
     bar.max = total || 1;
     bar.value = done;
-    stop.hidden = queue.length === 0;
+    stop.hidden = queue.length + unnamed.length === 0;
     const inspected = done - counts.failed;
     const parts = [];
+    if (unnamed.length) parts.push(waiting());
     if (left > 0) parts.push(`${inspected} of ${plural(total, "picture")} inspected.`);
     else if (total > 0) parts.push(`${plural(inspected, "picture")} inspected.`);
     if (counts.failed) parts.push(`${counts.failed} could not be.`);

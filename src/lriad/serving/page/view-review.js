@@ -16,7 +16,7 @@ export function createReview() {
   let cursor = null;
   let left = 0;
   let labelled = 0;
-  let undoable = [];
+  let undoable = []; // labels with what was there before them, and skips, which have no `before`
   let skipped = new Set();
   let object = null;
   let coming = null;
@@ -109,7 +109,10 @@ export function createReview() {
       }
       if (mine !== generation || position !== from) return;
     }
-    if (step > 0 && from < items.length && !items[from].truth) skipped.add(items[from].id);
+    if (step > 0 && from < items.length && !items[from].truth) {
+      skipped.add(items[from].id);
+      undoable.push({ before: null, position: from });
+    }
     position = to;
     show();
   }
@@ -118,6 +121,13 @@ export function createReview() {
     const last = undoable.at(-1);
     if (!last || sheet.busy) return;
     const { before } = last;
+    if (!before) {
+      undoable.pop();
+      position = last.position;
+      skipped.delete(items[position].id);
+      show();
+      return;
+    }
     const changed = await setTruth(before, before.truth && { label: before.truth, defect_type: before.defect_type, note: before.note });
     if (!changed || undoable.at(-1) !== last) return;
     undoable.pop();
