@@ -400,6 +400,7 @@ def test_a_label_that_comes_late_is_that_of_its_part(address, open_page, reviewe
     product, names = reviewed
     page = open_page(address, f"review?object={product}")
     page.wait_for_selector(f".sheet .name >> text={names[0]}")
+    page.wait_for_load_state("networkidle")
     late: list[Any] = []
     page.route("**/label", lambda route: late.append(route))
     with page.expect_request("**/label"):
