@@ -188,8 +188,7 @@ def inspect_to_file(
         if retry_errors:
             file.drop(lambda row: bool(row.get("error")))
         if renew:
-            by_id = {sample.id: sample for sample in samples}
-            file.drop(lambda row: row["id"] in by_id and _is_outdated(row, by_id[row["id"]]))
+            file.drop(lambda row: _is_outdated(row, samples, ids.position_of(row["id"])))
         pending = array("Q", (index for index, code in enumerate(file.codes) if not code))
         resumed = len(ids) - len(pending)
         if file.settings and not pending:
@@ -211,10 +210,14 @@ def inspect_to_file(
     return summarise({outcome: counts[code] for code, outcome in enumerate(_OUTCOMES) if code}, resumed, first_error)
 
 
-def _is_outdated(row: Mapping[str, Any], sample: Sample) -> bool:
-    """Whether a verdict is on another file's content, or on another object; one that cannot be read stays as it is."""
-    if row.get("error"):
+def _is_outdated(row: Mapping[str, Any], samples: Sequence[Sample], position: int | None) -> bool:
+    """Whether a verdict is on another content of the file, or on another object, than the sample at this position.
+
+    An error stays as it is, and so does the row of a file that cannot be read any more, or of no sample.
+    """
+    if position is None or row.get("error"):
         return False
+    sample = samples[position]
     try:
         return row.get("object_name") != sample.object_name or row.get("image_sha256") != file_sha256(sample.image)
     except LriadError:
