@@ -498,6 +498,10 @@ def test_an_evaluation_keeps_heat_maps_measures_them_and_shows_them(lriad: Run, 
     assert len(list((run / "maps").glob("*.npy"))) == images
     located = json.loads((run / "metrics.json").read_text())["localisation"]
     assert all(0 <= one["found"]["pixel_auroc"] <= 1 for one in located.values())
+    lines = {line.split("|")[1].strip(): line.split("|")[4:-1] for line in out.splitlines() if line.startswith("| ")}
+    for name, one in located.items():  # beside centre and chance
+        pointing = (one[by]["pointing"] for by in ("found", "centre", "chance"))
+        assert [float(cell) for cell in lines[name][4:]] == [round(100 * value, 2) for value in pointing]
     report = (run / "report.html").read_text()
     assert "Where the defects are" in report
     assert report.count('"heatmap":"') == images
