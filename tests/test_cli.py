@@ -38,6 +38,8 @@ HEAVY = (
 
 Run = Callable[..., tuple[int, str, str]]
 
+EVALUATE = ("evaluate", "--policy", "embedded", "--data", "folder:empty")
+
 
 @pytest.fixture
 def lriad(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
@@ -108,6 +110,12 @@ def assert_one_line(err: str, *words: str) -> None:
         (["evaluate", "--policy", "embedded"], ["--data"]),
         (["evaluate", "--policy", "embedded", "--data", "foldr:empty"], ["foldr", "folder"]),
         (["evaluate", "--predictions", "none.jsonl"], ["none.jsonl"]),
+        (["evaluate", "--predictions", "none.jsonl", "--good", "5"], ["--good", "--predictions"]),
+        ([*EVALUATE, "--good", "5", "--memory", "a.memory"], ["--good", "--memory"]),
+        ([*EVALUATE, "--good", "5", "--reference", "a.png"], ["--good", "--reference"]),
+        ([*EVALUATE, "--good", "5", "--calibration", "a.calibration"], ["--good", "--calibration"]),
+        ([*EVALUATE, "--defects", "5"], ["--defects", "--good"]),
+        ([*EVALUATE, "--seed", "1"], ["--seed", "--good"]),
         (["data", "stats", "folder:none"], ["none"]),
         (["data", "make", "objcts", "new"], ["objcts", "objects"]),
         (["data", "download", "mvtek", "new"], ["mvtek", "mvtec"]),
@@ -440,6 +448,34 @@ def test_remembered_parts_are_compared_with_in_inspection_and_evaluation(
     assert "As the memory of good parts decides" in out
     assert "Setting: 6 good" in out
     assert "6 images of the data set are in the memory" in out
+
+
+def test_an_evaluation_with_good_images_of_each_category(
+    lriad: Run, fast: list[object], parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ["evaluate", *fast, "--data", f"folder:{parts}", "--good", 3]
+    code, out, err = lriad(*arguments)
+    assert code == 0
+    assert "Setting: 3 good" in out
+    assert "As the memory of good parts decides" in out
+    (run,) = (tmp_path / "runs").iterdir()
+    assert str(run / "report.html") in str(tmp_path / err.split("report: ")[1].strip())
+    assert run.name.endswith("-3-good-seed-0")
+    assert {path.name for path in (run / "memories").iterdir()} == {"metal_nut.memory", "screw.memory"}
+    kept = {path: path.read_bytes() for path in (run / "predictions.jsonl", *(run / "memories").iterdir())}
+    rows = [json.loads(line) for line in (run / "predictions.jsonl").read_text().splitlines()]
+    assert len(rows) == 2 * (8 - 3)
+    assert lriad(*arguments)[1] == out
+    for other in (["--seed", 1], ["--defects", 5]):
+        code, _, err = lriad(*arguments, *other, "--output", run)
+        assert code == 2
+        assert_one_line(err, "--output" if other[0] == "--seed" else "good 3")
+    assert {path: path.read_bytes() for path in kept} == kept
+    code, _, err = lriad(*arguments[:-1], 6)
+    assert code == 2
+    assert_one_line(err, "'metal_nut'", "6 good images", "--categories")
+    assert len(list((tmp_path / "runs").iterdir())) == 1
 
 
 # --- thresholds that keep a promise, and heat-maps ---

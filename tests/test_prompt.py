@@ -85,6 +85,7 @@ def test_what_is_known_stands_behind_the_first_sentence_and_changes_nothing_else
     assert "30 good samples" in lines[3]
     assert "upper left" in lines[3]
     assert "+4.6" in lines[3]
+    assert "very unusual" in lines[3]
     assert context.version != PROMPT_VERSION
     content = build_messages("gear", context)[0]["content"]
     assert [part["type"] for part in content] == ["image", "image", "image", "text"]
@@ -94,7 +95,7 @@ def test_what_is_known_stands_behind_the_first_sentence_and_changes_nothing_else
 def test_evidence_is_one_line_of_a_bounded_length(z: float) -> None:
     line = evidence_line(1000, "lower right", z, 1000)
     assert "\n" not in line
-    assert len(line) < 160
+    assert len(line) < 180
 
 
 @pytest.mark.parametrize("note", ["", "  ", "two\nlines", "x" * 501, "bell\a"])

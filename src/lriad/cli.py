@@ -75,6 +75,14 @@ ObjectOption = Annotated[str | None, typer.Option("--object", help="The part in 
 MemoryOption = Annotated[
     Path | None, typer.Option("--memory", help="Good parts to compare with, as lriad remember has made them.")
 ]
+GoodOption = Annotated[
+    int | None,
+    typer.Option(
+        "--good",
+        help="Good images of each category to compare with, drawn and not tested.",
+        show_default="none: zero-shot",
+    ),
+]
 ReferenceOption = Annotated[
     list[Path] | None,
     typer.Option("--reference", help="An image of a good part, shown to large policies; may be given several times."),
@@ -506,6 +514,14 @@ def evaluate(
     mode: ModeOption = "reason",
     threshold: ThresholdOption = None,
     memory: MemoryOption = None,
+    good: GoodOption = None,
+    defects: Annotated[
+        int | None,
+        typer.Option("--defects", help="With --good: labelled defects of each category besides.", show_default="none"),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="With --good: another one draws other images.", show_default="0")
+    ] = None,
     reference: ReferenceOption = None,
     note: NoteOption = None,
     roi: RoiOption = None,
@@ -531,18 +547,36 @@ def evaluate(
 ) -> None:
     """Judge a policy on a data set, or the predictions of any system.
 
-    The same command goes on with an evaluation that was stopped. Exit code: 3 where an image could not be
+    The same command goes on with an evaluation that was stopped. With --good (and --defects) some images of each
+    category are drawn; the others are compared with a memory of them. Exit code: 3 where an image could not be
     inspected.
     """
     if (policy is None) == (predictions is None):
         raise LriadError("give either --policy and --data, or --predictions FILE")
     if predictions is None and data is None:
         raise LriadError("give the data set to evaluate on: --data SPEC, such as folder:PATH")
+    if good is None and (defects is not None or seed is not None):
+        raise LriadError("--defects and --seed are for --good: say how many good images of each category there are")
+    for option, other in (
+        ("--predictions", predictions),
+        ("--memory", memory),
+        ("--reference", reference),
+        ("--calibration", calibration),
+    ):
+        if good is not None and other:
+            raise LriadError(f"--good makes a memory of each category: leave {option} out, or --good")
     from lriad.data import load_dataset
 
-    samples = None
+    samples, shots = None, None
     if data is not None:
-        samples = spread(load_dataset(data, split=split, categories=_names(categories)), limit)
+        samples = load_dataset(data, split=split, categories=_names(categories))
+        if good is not None:
+            from lriad.inspection.few_shot import divide
+
+            # What is drawn may be of the other side, as MVTec-AD's good images are.
+            pool = load_dataset(data, categories=_names(categories))
+            _, shots, samples = divide(samples, pool, good, defects, seed or 0)
+        samples = spread(samples, limit)
     if predictions is not None:
         from lriad.evaluation import evaluate_predictions, read_predictions
         from lriad.inspection import save_report
@@ -569,6 +603,9 @@ def evaluate(
             "threshold": threshold,
             "max_new_tokens": max_new_tokens,
             "memory": memory and str(memory),
+            "good": good,
+            "defects": defects,
+            "seed": None if good is None else seed or 0,
             "references": [str(path) for path in reference or ()],
             "note": note,
             "roi": roi,
@@ -577,12 +614,15 @@ def evaluate(
             "explain": explain,
         }
         setting = [memory.stem] if memory else ["references"] if reference else []
+        if good is not None:
+            setting = [f"{good}-good", *([f"{defects}-defects"] if defects else []), f"seed-{seed or 0}"]
         setting += [calibration.stem] if calibration else []
         output = output or Path("runs") / _run_name(policy, data, split, mode, *setting)
         _claim(output, config)
         evaluation = evaluate_policy(
             samples,
             output,
+            shots=shots,
             policy=policy,
             mode=mode,
             threshold=threshold,
@@ -739,12 +779,16 @@ def protocol(
     overrides: OverridesArgument = None,
     recipe: Annotated[str, typer.Option(help="A YAML file, or the name of a shipped recipe.")] = "embedded-cpu",
     split: SplitOption = "all",
+    good: GoodOption = None,
     output: Annotated[Path, typer.Option(help="The folder of both runs.")] = Path("runs/protocol"),
 ) -> None:
-    """The paper's cross-dataset protocol, both ways: train on A, test on B, and the reverse (Table II)."""
+    """The paper's cross-dataset protocol, both ways: train on A, test on B, and the reverse (Table II).
+
+    With --good it is tested a second time, in tables of their own: with good images of each category at hand.
+    """
     from lriad.protocol import run_protocol
 
-    run_protocol(first, second, recipe, overrides or [], split, output)
+    run_protocol(first, second, recipe, overrides or [], split, output, good)
 
 
 def spread(samples: Sequence[Sample], per_category: int | None) -> Sequence[Sample]:
@@ -781,7 +825,8 @@ def _claim(folder: Path, config: dict[str, Any]) -> None:
     path = folder / "config.yaml"
     if path.exists():
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict) or any(found.get(name) != config[name] for name in ("command", "data")):
+        own = ("command", "data", "good", "defects", "seed")
+        if not isinstance(found, dict) or any(found.get(name) != config[name] for name in own):
             raise LriadError(f"{folder}: is the folder of another run; give another --output")
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")

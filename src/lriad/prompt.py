@@ -43,10 +43,13 @@ class Context:
     @property
     def version(self) -> str:
         """The prompt's version that a verdict records."""
-        return PROMPT_VERSION if self == PLAIN else f"{PROMPT_VERSION}+context-1"
+        return PROMPT_VERSION if self == PLAIN else f"{PROMPT_VERSION}+context-2"
 
 
 PLAIN = Context()
+
+_UNUSUAL = ((1.0, "ordinary"), (2.0, "slightly unusual"), (4.0, "unusual"), (8.0, "very unusual"))
+"""Below which deviation a word is used; a small language model reads it sooner than digits."""
 
 
 def evidence_line(samples: int, place: str, z: float, as_high: int) -> str:
@@ -58,9 +61,10 @@ def evidence_line(samples: int, place: str, z: float, as_high: int) -> str:
         z: That deviation, in standard deviations of the good samples' own around their mean.
         as_high: How many of them deviate as much.
     """
+    word = next((word for limit, word in _UNUSUAL if z < limit), "extremely unusual")
     return (
-        f"Compared with {samples} good samples, the most unusual place is {place}: its deviation is "
-        f"{max(-9.9, min(99.9, z)):+.1f} on their scale, and {as_high} of them deviate as much."
+        f"Compared with {samples} good samples, this one is {word}: its most unusual place, {place}, deviates by "
+        f"{max(-9.9, min(99.9, z)):+.1f} on their scale, as much as {as_high} of them."
     )
 
 

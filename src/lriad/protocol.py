@@ -12,8 +12,9 @@ from typing import Any
 
 from lriad.data import Sample, load_dataset
 from lriad.errors import LriadError
-from lriad.evaluation import Difference, Evaluation, compare_table, paired_difference
+from lriad.evaluation import Difference, Evaluation, compare_table, evaluate_predictions, paired_difference
 from lriad.evaluation.tables import COLUMNS, TextTable
+from lriad.inspection.few_shot import Division, divide
 from lriad.training import Recipe, load_recipe, train
 from lriad.training.train import training_samples
 from lriad.verdict import Mode
@@ -21,6 +22,28 @@ from lriad.verdict import Mode
 PROTOCOL_FILE = "protocol.md"
 CHANGES = ("accuracy", "f1_macro", "balanced_accuracy", "recall", "false_positive_rate", "auroc")
 """Metrics whose change is printed with its interval."""
+
+
+@dataclass(frozen=True)
+class FewShot:
+    """The policy before and after, each with memories of the same images, on the same other images.
+
+    Attributes:
+        good: Good images of each category in its memory.
+        before, after: As of `Direction`, of what the memories decide.
+    """
+
+    good: int
+    before: Evaluation
+    after: Evaluation
+
+    def to_markdown(self) -> str:
+        heading = f"### With {self.good} good images of each test category, before and after training"
+        text = (
+            "Another setting than zero-shot, on fewer images. The memory of each category decides; AUROC is of its "
+            "score, unparsable is a review. The images in memory, and their groups, are not tested."
+        )
+        return "\n\n".join([heading, text, *_tables(self.before, self.after)])
 
 
 @dataclass(frozen=True)
@@ -33,6 +56,7 @@ class Direction:
         before: The recipe's policy as it was.
         after: The same policy after GRPO on the training set.
         run: Folder of the training run.
+        few_shot: The same with good images of each category; None where none were asked for.
     """
 
     train_on: str
@@ -40,18 +64,23 @@ class Direction:
     before: Evaluation
     after: Evaluation
     run: Path
+    few_shot: FewShot | None = None
 
     def to_markdown(self) -> str:
-        """Before, after and the two constant predictors side by side, pooled and as the mean of categories."""
-        systems = {"before": self.before, "after": self.after}
-        tables = [compare_table(systems, average) for average in ("pooled", "mean")]
-        changes: list[tuple[str, ...]] = [
-            _change(paired_difference(self.before, self.after, metric=metric)) for metric in CHANGES
-        ]
-        title = "After minus before, in points, with 95 % intervals paired by image"
-        tables.append(TextTable(title, ("", "all images pooled", "mean of categories"), changes))
+        """The tables of zero-shot, and by themselves those with good images."""
         heading = f"## Trained on {self.train_on}, tested on {self.test_on}"
-        return "\n\n".join([heading, *(table.to_markdown() for table in tables)])
+        further = [] if self.few_shot is None else [self.few_shot.to_markdown()]
+        return "\n\n".join([heading, *_tables(self.before, self.after), *further])
+
+
+def _tables(before: Evaluation, after: Evaluation) -> list[str]:
+    """Before, after and the two constant predictors side by side, pooled and as the mean of categories."""
+    systems = {"before": before, "after": after}
+    tables = [compare_table(systems, average) for average in ("pooled", "mean")]
+    changes: list[tuple[str, ...]] = [_change(paired_difference(before, after, metric=metric)) for metric in CHANGES]
+    title = "After minus before, in points, with 95 % intervals paired by image"
+    tables.append(TextTable(title, ("", "all images pooled", "mean of categories"), changes))
+    return [table.to_markdown() for table in tables]
 
 
 def _change(difference: Difference) -> tuple[str, str, str]:
@@ -85,6 +114,7 @@ def run_direction(
     mode: Mode = "reason",
     *,
     explain: bool = False,
+    few_shot: Division | None = None,
 ) -> Direction:
     """Inspect the test set, train, inspect it again; what is done already is not done again.
 
@@ -92,9 +122,11 @@ def run_direction(
         recipe: What to train, and on what; its `output` is replaced.
         test_on: Spec of the test set.
         test: The test set's samples.
-        folder: Gets `before/`, `train/` (the run) and `after/`.
+        folder: Gets `before/`, `train/` (the run) and `after/`; with good images also `before-5-good/` and
+            `after-5-good/`, with the memories of that policy in each.
         mode: `reason` or `fast`.
         explain: Whether the inspection after training keeps heat-maps.
+        few_shot: What is remembered of each category, and what is tested with that; None for zero-shot only.
 
     Raises:
         LriadError: A step fails, or the process is one of several: train under the launcher, then evaluate.
@@ -114,12 +146,28 @@ def run_direction(
     }
     base = load_policy(recipe.policy, dtype=recipe.dtype, attention=recipe.attention, max_pixels=recipe.max_pixels)
     before = evaluate_policy(test, folder / "before", policy=base, **settings)
+    known: dict[str, Evaluation] = {}
+    if few_shot is not None:
+        known["before"] = _with_memories(few_shot, folder / f"before-{few_shot.good}-good", policy=base, **settings)
     del base
     _free_memory()
     run = train(dataclasses.replace(recipe, output=str(folder / "train")))
     _free_memory()
     after = evaluate_policy(test, folder / "after", policy=str(run), explain=explain, **settings)
-    return Direction(recipe.data, test_on, before, after, run)
+    if few_shot is not None:
+        known["after"] = _with_memories(few_shot, folder / f"after-{few_shot.good}-good", policy=str(run), **settings)
+    with_good = None if few_shot is None else FewShot(few_shot.good, **known)
+    return Direction(recipe.data, test_on, before, after, run, with_good)
+
+
+def _with_memories(division: Division, folder: Path, **settings: Any) -> Evaluation:
+    """Inspect with the memory of each category, which decides."""
+    from lriad.inspection import evaluate_policy
+    from lriad.inspection.evaluate import PREDICTIONS, rows_of
+
+    evaluate_policy(division.test, folder, shots=division.shots, **settings)
+    rows = rows_of(division.test, folder / PREDICTIONS)
+    return evaluate_predictions({**row, "label": row.get("decision")} for row in rows)
 
 
 def _free_memory() -> None:
@@ -132,7 +180,13 @@ def _free_memory() -> None:
 
 
 def run_protocol(
-    first: str, second: str, recipe: str, overrides: Sequence[str], split: str, output: str | Path
+    first: str,
+    second: str,
+    recipe: str,
+    overrides: Sequence[str],
+    split: str,
+    output: str | Path,
+    good: int | None = None,
 ) -> list[Direction]:
     """Train on `first` and test on `second`, then the reverse, and print and keep the tables.
 
@@ -143,9 +197,12 @@ def run_protocol(
         overrides: `key=value` each.
         split: Side of both data sets: `train`, `test` or `all` (the paper's LR-IAD rows).
         output: Gets one folder a direction and `protocol.md`. The same command resumes.
+        good: Test also with so many good images of each category in memory, 2 or more, drawn by the recipe's seed from
+            either side of the test set; None for zero-shot only.
 
     Raises:
-        LriadError: The data sets share a category, one of them cannot be trained on, or a step fails.
+        LriadError: The data sets share a category, one of them cannot be trained on or has too few good images, or a
+            step fails.
     """
     output = Path(output)
     ways = []
@@ -155,10 +212,11 @@ def run_protocol(
         # Both ways are checked before the first one is trained for hours.
         training, validation = training_samples(settings)
         check_disjoint([*training, *validation], test)
-        ways.append((settings, test_on, test, output / name))
+        few_shot = None if good is None else divide(test, load_dataset(test_on), good, seed=settings.seed)
+        ways.append((settings, test_on, test, output / name, few_shot))
     directions: list[Direction] = []
-    for settings, test_on, test, folder in ways:
-        directions.append(run_direction(settings, test_on, test, folder))
+    for settings, test_on, test, folder, few_shot in ways:
+        directions.append(run_direction(settings, test_on, test, folder, few_shot=few_shot))
         text = "\n\n".join(direction.to_markdown() for direction in directions) + "\n"
         (output / PROTOCOL_FILE).write_text(text, encoding="utf-8")
         print(directions[-1].to_markdown())

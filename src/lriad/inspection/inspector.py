@@ -526,15 +526,15 @@ class Inspector:
 
         from lriad.memory.patches import image_deviation
 
-        distances = [memory.distances(view, part.group) for view in depths]
+        unusual = [memory.unusual(view, part.group, index, len(depths)) for index, view in enumerate(depths)]
         prompts = [
             self._encoded(
                 crop, part.object_name, replace(self.context, evidence=memory.judge(one, part.group).evidence)
             )
-            for crop, one in zip(part.crops, distances, strict=True)
+            for crop, one in zip(part.crops, unusual, strict=True)
         ]
-        deviation = image_deviation(np.concatenate([one.ravel() for one in distances]))
-        whole = memory.judge(stitch(distances, part.boxes, part.size), part.group, deviation)
+        deviation = image_deviation(np.concatenate([one.ravel() for one in unusual]))
+        whole = memory.judge(stitch(unusual, part.boxes, part.size), part.group, deviation)
         return _Compared(whole, prompts, depths)
 
     def _verdict(

@@ -48,12 +48,11 @@ _SETTINGS = (
     "mode",
     "prompt_version",
     "threshold",
-    "memory",
     "setting",
     "note",
     "calibration",
 )
-"""What all rows of one file share."""
+"""What all rows of one file share; a memory is shared by those of a category."""
 
 _WORTH_A_WORKER = 8
 """Images for which one more process loads a policy, where no batch size says so."""
@@ -179,12 +178,15 @@ def inspect_to_file(
             file.require_same(
                 mode=inspector.mode,
                 prompt_version=inspector.prompt_version,
-                memory=inspector.memory and inspector.memory.sha256,
                 setting=inspector.setting,
                 note=inspector.context.note or None,
                 calibration=inspector.calibration and inspector.calibration.sha256,
                 **given,
             )
+            memory = None if inspector.memory is None else inspector.memory.sha256
+            kinds = samples.kinds if isinstance(samples, SampleTable) else samples
+            for category in {(kind.dataset, kind.category) for kind in kinds}:
+                file.require_memory(category, memory)
         if retry_errors:
             file.drop(lambda row: bool(row.get("error")))
         if renew:
@@ -264,6 +266,7 @@ class _PredictionsFile:
     Attributes:
         codes: One byte for each of these images: the place of its outcome in `_OUTCOMES`.
         settings: What the rows share; empty before the first verdict.
+        memories: What those of a category, (data set, category), share besides.
         first_error: Why the first of these images with an error could not be inspected.
     """
 
@@ -276,6 +279,7 @@ class _PredictionsFile:
     def __enter__(self) -> _PredictionsFile:
         self.codes = bytearray(len(self._ids))
         self.settings: dict[str, Any] = {}
+        self.memories: dict[tuple[str, str], str | None] = {}
         self.first_error: str | None = None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -303,6 +307,15 @@ class _PredictionsFile:
                     f"{self.path}: holds rows made with {name} {self.settings[name]}, this run has {value}; "
                     "write to another file, or remove this one"
                 )
+
+    def require_memory(self, category: tuple[str, str], memory: str | None) -> None:
+        """Refuse another memory than that of the category's rows in the file."""
+        known = self.memories.get(category, memory)
+        if _as_cell(known) != _as_cell(memory):
+            raise LriadError(
+                f"{self.path}: holds rows of {category[1]} made with memory {known}, this run has {memory}; "
+                "write to another file, or remove this one"
+            )
 
     def append(self, row: dict[str, Any]) -> None:
         """Write one row through to the operating system."""
@@ -361,6 +374,9 @@ class _PredictionsFile:
             settings = {name: row.get(name) for name in _SETTINGS} | {"setting": row.get("setting") or "zero-shot"}
             self.settings = self.settings or settings
             self.require_same(**settings)
+            category = str(row.get("dataset") or ""), str(row.get("category"))
+            self.require_memory(category, row.get("memory"))
+            self.memories.setdefault(category, row.get("memory"))
 
     def _lock(self) -> None:
         # The operating system frees the lock also when the process is killed.

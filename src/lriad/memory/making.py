@@ -188,7 +188,7 @@ def _odd(memory: Memory, names: dict[str, str]) -> list[str]:
     """A line for each good image that strays far more than the others: is it good?"""
     deviation_N = np.array([image.deviation for image in memory.good])
     middle = np.median(deviation_N)
-    spread = max(1.4826 * float(np.median(np.abs(deviation_N - middle))), 0.02 * float(middle))
+    spread = max(1.4826 * float(np.median(np.abs(deviation_N - middle))), 0.1 * abs(float(middle)))
     return [
         f"{show(names[image.sha256])}: unlike the other good images "
         f"({(image.deviation - middle) / spread:.0f} times their usual spread): is it good?"

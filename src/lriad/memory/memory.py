@@ -23,12 +23,12 @@ from lriad.data.place import PLACES
 from lriad.data.sample import object_name_of
 from lriad.data.views import Views
 from lriad.errors import LriadError
-from lriad.memory.patches import image_deviation, nearest, patches
+from lriad.memory.patches import beyond_usual, image_deviation, nearest, patches
 from lriad.memory.rule import Rule, log_odds
 from lriad.prompt import evidence_line
 
-FORMAT = "lriad-memory-1"
-_MIN_SPREAD = 0.02
+FORMAT = "lriad-memory-2"
+_MIN_SPREAD = 0.1
 """Of the good samples' deviations, as a share of their mean: a few that agree by chance must not make all else odd."""
 _ALARM_RATE = 0.05
 _SHAPE_TOLERANCE = 1.1
@@ -148,6 +148,7 @@ class Memory:
         bank_KC: The remembered places, float32.
         owner_K: Index of the good image that each is of.
         scales: Of the depths, see `patches`.
+        usual_NVFF: How far each good image strays from those of other groups: the mean distance in fields of each view.
         good: The images.
         look: What they have in common.
         views: Which parts of an image are looked at.
@@ -162,6 +163,7 @@ class Memory:
     bank_KC: Tensor
     owner_K: Tensor
     scales: tuple[float, ...]
+    usual_NVFF: Tensor
     good: tuple[GoodImage, ...]
     look: Look
     views: Views
@@ -200,6 +202,26 @@ class Memory:
         """The good images that are not of a group."""
         return [image for image in self.good if image.group != group or group is None]
 
+    def unusual(
+        self, depths: Sequence[Tensor], group: str | None = None, view: int = 0, views: int = 1
+    ) -> NDArray[np.float32]:
+        """How far each place of an image, or of a view of one, is from the good samples, beyond what is usual there.
+
+        Args:
+            depths: Its maps (`Policy.see`).
+            group: A group of the memory that does not count: the image's own.
+            view: Which of the image's views it is.
+            views: How many the image has.
+
+        Returns:
+            Shape (H, W).
+        """
+        mean_FF, spread_FF = usual_fields(self.usual_NVFF, self._in_group(group), view, views)
+        return beyond_usual(self.distances(depths, group), mean_FF, spread_FF)
+
+    def _in_group(self, group: str | None) -> Tensor:
+        return torch.tensor([group is not None and image.group == group for image in self.good])
+
     def distances(self, depths: Sequence[Tensor], group: str | None = None) -> NDArray[np.float32]:
         """Distance of each place of an image, or of a view of one, from the good samples.
 
@@ -215,29 +237,28 @@ class Memory:
             raise LriadError(f"memory: of {self.bank_KC.shape[1]} channels, the policy's eyes have {vectors.shape[2]}")
         barred = None
         if group is not None:
-            owners = [index for index, image in enumerate(self.good) if image.group == group]
-            barred = torch.isin(self.owner_K, torch.tensor(owners))
+            barred = self._in_group(group)[self.owner_K]
         found = nearest(vectors.flatten(0, 1), self.bank_KC, self._half_norms_K, barred)
         return found.unflatten(0, vectors.shape[:2]).numpy()
 
     def judge(
-        self, distance_HW: NDArray[np.float32], group: str | None = None, deviation: float | None = None
+        self, unusual_HW: NDArray[np.float32], group: str | None = None, deviation: float | None = None
     ) -> Comparison:
-        """What the distances of places mean.
+        """What it means that places are unusual.
 
         Args:
-            distance_HW: Of an image, or of a view of one; NaN where nothing was looked at.
-            group: As for `distances`.
+            unusual_HW: Of an image, or of a view of one; NaN where nothing was looked at.
+            group: As for `unusual`.
             deviation: Of an image of several views: that of all their places, as the good images' was taken; None
-                takes it from `distance_HW`.
+                takes it from `unusual_HW`.
         """
         usual_N = np.array([image.deviation for image in self.others(group)])
-        mean, spread = centre_and_spread(usual_N, _MIN_SPREAD * float(usual_N.mean()))
-        deviation = image_deviation(distance_HW) if deviation is None else deviation
-        row, column = np.unravel_index(np.nanargmax(distance_HW), distance_HW.shape)
-        height, width = distance_HW.shape
+        mean, spread = centre_and_spread(usual_N, _MIN_SPREAD * abs(float(usual_N.mean())))
+        deviation = image_deviation(unusual_HW) if deviation is None else deviation
+        row, column = np.unravel_index(np.nanargmax(unusual_HW), unusual_HW.shape)
+        height, width = unusual_HW.shape
         return Comparison(
-            map_HW=(distance_HW - mean) / spread,
+            map_HW=(unusual_HW - mean) / spread,
             deviation=deviation,
             z=(deviation - mean) / spread,
             place=PLACES[3 * (3 * int(row) // height) + 3 * int(column) // width],
@@ -283,11 +304,11 @@ class Memory:
             p_defect: Of the policy, having read the evidence; None where what it says is not to count.
             z: Of the image's comparison.
             mode: In which the policy was asked.
-            group: As for `distances`.
+            group: As for `unusual`.
         """
         others = self.others(group)
         usual_N = np.array([image.deviation for image in others])
-        mean, spread = centre_and_spread(usual_N, _MIN_SPREAD * float(usual_N.mean()))
+        mean, spread = centre_and_spread(usual_N, _MIN_SPREAD * abs(float(usual_N.mean())))
         asked = [image for image in others if mode in image.p]
         if p_defect is None or len(asked) < 2:
             return _ranked(z, np.append((usual_N - mean) / spread, z))
@@ -297,7 +318,7 @@ class Memory:
         # For the rank, the image itself is among those that the scales are taken from: only so are all of them alike in
         # how their sums are made, and the rank of a good one is any with the same probability.
         deviation_M = np.array([*(image.deviation for image in asked), mean + z * spread])
-        sum_M = _standard(deviation_M, _MIN_SPREAD * float(deviation_M.mean()))
+        sum_M = _standard(deviation_M, _MIN_SPREAD * abs(float(deviation_M.mean())))
         sum_M += _POLICY_WEIGHT * _standard(np.append(odds_N, own), _MIN_ODDS_SPREAD)
         return _ranked(z + _POLICY_WEIGHT * (own - odds_mean) / odds_spread, sum_M)
 
@@ -322,7 +343,8 @@ class Memory:
             partial.unlink(missing_ok=True)
 
     def _tensors(self) -> dict[str, Tensor]:
-        tensors = {"bank": self.bank_KC.half().contiguous(), "owner": self.owner_K.int().contiguous()}
+        tensors = {"bank": self.bank_KC.half(), "owner": self.owner_K.int(), "usual": self.usual_NVFF.half()}
+        tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
         return tensors | {f"rule.{mode}": torch.from_numpy(rule.weight_F) for mode, rule in self.rules.items()}
 
     def _header(self) -> dict[str, Any]:
@@ -374,6 +396,19 @@ def _standard(values_N: NDArray[np.floating], smallest: float) -> NDArray[np.flo
     return (values_N - mean) / spread
 
 
+def usual_fields(usual_NVFF: Tensor, left_out_N: Tensor, view: int, views: int) -> tuple[Tensor, Tensor]:
+    """Mean and spread over good images of how far they stray in each field of a view, (F, F) each.
+
+    Args:
+        usual_NVFF: See `Memory`.
+        left_out_N: Bool; images that do not count.
+        view, views: Which view of how many. Where good images had another number, all of theirs are taken together.
+    """
+    kept_NFF = usual_NVFF[~left_out_N]
+    kept_NFF = kept_NFF[:, view] if views == kept_NFF.shape[1] else kept_NFF.mean(1)
+    return kept_NFF.mean(0), kept_NFF.std(0, correction=min(1, len(kept_NFF) - 1))
+
+
 def centre_and_spread(values_N: NDArray[np.floating], smallest: float) -> tuple[float, float]:
     """Mean and standard deviation, the latter at least `smallest`."""
     spread = float(values_N.std(ddof=1)) if len(values_N) > 1 else 0.0
@@ -403,6 +438,7 @@ def load_memory(file: str | Path) -> Memory:
             | {
                 "bank_KC": tensors["bank"].float(),
                 "owner_K": tensors["owner"].long(),
+                "usual_NVFF": tensors["usual"].float(),
                 "scales": tuple(header["scales"]),
                 "defects": tuple(header["defects"]),
                 "look": Look(**header["look"]),
@@ -412,7 +448,8 @@ def load_memory(file: str | Path) -> Memory:
             }
         )
         whole = memory.bank_KC.dim() == 2 and len(memory.bank_KC) == len(memory.owner_K) > 0
-        if not whole or not memory.good or int(memory.owner_K.max()) >= len(memory.good):
+        whole = whole and memory.usual_NVFF.dim() == 4 and len(memory.usual_NVFF) == len(memory.good) > 0
+        if not whole or int(memory.owner_K.max()) >= len(memory.good):
             raise ValueError("its parts do not fit together")
     except FileNotFoundError as error:
         raise LriadError(f"{name}: no such memory; make one with lriad remember") from error

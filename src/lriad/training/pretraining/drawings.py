@@ -21,8 +21,8 @@ from lriad.policy.eyes import GRID, Eyes
 FAMILY = "parts"
 _COVER = 0.03
 """A token's cell counts as defective from this share of its area on."""
-LINE_IMAGES = 20
-"""Good images of a product, and defective ones."""
+LINE_REMEMBERED, LINE_IMAGES = 30, 20
+"""Good images of a product that a memory may know; those that are compared with it, and as many defective ones."""
 _FIRST_LINE = 5_000_000
 """Beyond the parts of the other drawings."""
 Sensed = tuple[NDArray[np.float16], NDArray[np.float16]]
@@ -67,7 +67,7 @@ def draw(folder: Path, categories: Sequence[str], images: int, seed: int) -> lis
 
 
 def draw_lines(folder: Path, categories: Sequence[str], lines: int, seed: int) -> list[dict[str, Any]]:
-    """Draw products: of each category some parts, each many times under one camera, half of the pictures defective."""
+    """Draw products: of each category some parts, each many times under one camera, good and defective."""
     from tqdm import tqdm
 
     with ProcessPoolExecutor() as pool:
@@ -93,7 +93,7 @@ def _draw_lines_of_one(folder: Path, lines: int, seed: int, category: str) -> li
             category,
             folder / f"{category}.{number}",
             part=_FIRST_LINE + seed * lines + number,
-            good=LINE_IMAGES,
+            good=LINE_REMEMBERED + LINE_IMAGES,
             defects=LINE_IMAGES,
         )
         rows += _rows(made, line=number)

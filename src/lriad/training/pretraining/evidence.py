@@ -23,12 +23,13 @@ from lriad.memory.build import build
 from lriad.memory.memory import Look
 from lriad.policy.eyes import Eyes
 from lriad.prompt import evidence_line
-from lriad.training.pretraining.drawings import pixels_of
+from lriad.training.pretraining.drawings import LINE_REMEMBERED, pixels_of
 
-_MANY, _FEW = (5, 10, 30), (5, 10, 15)
-"""Good samples in the memories of a category, and of a product."""
+_SIZES = (5, 10, LINE_REMEMBERED)
+"""Good samples in the memories."""
 _EVERY = 2
-"""Which of a category's drawings are compared: every second one is enough to learn from."""
+"""Which of a category's drawings are compared: every second one. The others may be remembered: of what is in memory the
+number of samples would tell, and it is always good."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ def gather_evidence(
 ) -> list[Evidence | None]:
     """What memories say of each drawing; None for those that are not compared. Cached, a file a product.
 
+    Those of a category with fewer than five good drawings to remember are not compared.
+
     Args:
         eyes: The tower.
         image_processor: Before it.
@@ -89,10 +92,14 @@ def gather_evidence(
 
 
 def _compare(eyes: Eyes, image_processor: Any, rows: Sequence[dict[str, Any]], seed: int) -> list[Evidence | None]:
-    is_line = rows[0]["line"] is not None
-    rng = np.random.default_rng([seed, rows[0]["part_seed"]])
-    good = rng.permutation([i for i, row in enumerate(rows) if row["label"] == "normal"])
-    sizes, every = (_FEW, 1) if is_line else (_MANY, _EVERY)
+    normal = [i for i, row in enumerate(rows) if row["label"] == "normal"]
+    if rows[0]["line"] is None:
+        good = np.random.default_rng([seed, rows[0]["part_seed"]]).permutation([i for i in normal if i % _EVERY])
+        compared = range(0, len(rows), _EVERY)
+    else:
+        good, compared = np.array(normal[:LINE_REMEMBERED]), range(LINE_REMEMBERED, len(rows))
+    if len(good) < _SIZES[0]:
+        return [None] * len(rows)
     cores = torch.get_num_threads()
 
     def seen(index: int) -> _Drawing:
@@ -102,26 +109,22 @@ def _compare(eyes: Eyes, image_processor: Any, rows: Sequence[dict[str, Any]], s
             return _Drawing(name, name, name, [_depths(eyes, image_processor, rows[index])])
 
     with ThreadPoolExecutor(cores) as pool:
-        known = list(pool.map(seen, good[: sizes[-1]]))
+        known = list(pool.map(seen, good[: _SIZES[-1]]))
     look = Look(None, 1.0, 1.0)
     memories = [
-        build(known[:size], object_name="drawing", policy_sha256="", look=look, views=Views()) for size in sizes
+        build(known[:size], object_name="drawing", policy_sha256="", look=look, views=Views()) for size in _SIZES
     ]
 
-    def one(index: int) -> Evidence | None:
-        if index % every:
-            return None
-        drawing = seen(index)
-        memory = memories[index // every % len(memories)]
-        group = memory.group_of(drawing.pixels)
+    def one(number: int) -> Evidence:
+        drawing, memory = seen(compared[number]), memories[number % len(memories)]
         with torch.inference_mode():
-            found = memory.judge(memory.distances(drawing.depths[0], group), group)
+            found = memory.judge(memory.unusual(drawing.depths[0]))
         return Evidence(found.samples, found.place, round(found.z, 2), found.as_high)
 
     with ThreadPoolExecutor(cores) as pool:
-        made = list(pool.map(one, range(len(rows))))
+        made = dict(zip(compared, pool.map(one, range(len(compared))), strict=True))
     torch.set_num_threads(cores)
-    return made
+    return [made.get(index) for index in range(len(rows))]
 
 
 def _depths(eyes: Eyes, image_processor: Any, row: dict[str, Any]) -> list[Tensor]:

@@ -38,7 +38,7 @@ from lriad.training.pretraining.text import Lesson, corpus, lessons_from, teach_
 from lriad.verdict import Mode
 
 _EYES = Schedule(steps=1000, batch_size=64, learning_rate=1e-3, warmup_steps=100)
-_TEXT = Schedule(steps=1000, batch_size=32, learning_rate=1.5e-3)
+_TEXT = Schedule(steps=1250, batch_size=32, learning_rate=1.5e-3)
 _MEASURED = slice(0, 15_000, 50)
 """Which of the drawings that the eyes learn from the spread of their channels is measured on."""
 _WATCHED = 80
@@ -66,7 +66,7 @@ class PretrainConfig:
     """
 
     images: int = 900
-    products: int = 0
+    products: int = 12
     eyes: Schedule = _EYES
     text: Schedule = _TEXT
     doubtful_share: float = 0.25
@@ -142,7 +142,7 @@ class Impressions:
         eyes: The eyes, rounded as they will be stored.
         rows: N lines of `samples.jsonl`.
         parts: Indices of the drawings of the categories that the eyes have learned from, of the unseen and of the
-            validation categories, and of the products of the first two.
+            validation categories, and of the products of the latter two.
         evidence: What a memory of good samples says of each; None for some.
         handed_on: What the eyes hand on of each, (N, 100, C), float16.
         logits: 'Defect here' (N, 100), kinds (N, 100, K), 'defect somewhere' (N,).
@@ -150,7 +150,7 @@ class Impressions:
 
     eyes: Eyes
     rows: list[dict[str, Any]]
-    parts: tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
+    parts: tuple[NDArray[np.intp], ...]
     evidence: list[Evidence | None]
     handed_on: torch.Tensor
     logits: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -173,7 +173,7 @@ def perceive(output: Path, config: PretrainConfig, progress: bool) -> Impression
     tasks = (eyes_categories(config), config.unseen_categories, config.validation_categories)
     categories = [name for names in tasks for name in names]
     rows = draw(output / "drawings", categories, config.images, config.seed)
-    line_rows = draw_lines(output / "lines", categories, config.products, config.seed)
+    line_rows = draw_lines(output / "lines", [*tasks[1], *tasks[2]], config.products, config.seed)
     torch.manual_seed(config.seed)
     eyes = architecture.imagenet_eyes()
     image_processor = architecture.build_image_processor()
@@ -189,9 +189,19 @@ def perceive(output: Path, config: PretrainConfig, progress: bool) -> Impression
     handed_on, here, kind, somewhere = see(eyes, drawings, np.arange(len(rows)))
     evidence: list[Evidence | None] = [None] * len(rows)
     if config.products:
-        evidence = gather_evidence(eyes, image_processor, rows, output / "remembered", config.seed, progress)
-    unseen, products = drawings.of(tasks[1]), drawings.of([*tasks[0], *tasks[1]], lines=True)
-    return Impressions(eyes, rows, (seen, unseen, validation, products), evidence, handed_on, (here, kind, somewhere))
+        # Not of those that the eyes have learned from: where the eyes are nearly always right nothing is to be read.
+        compared = [i for i, row in enumerate(rows) if row["category"] not in tasks[0]]
+        found = gather_evidence(
+            eyes, image_processor, [rows[i] for i in compared], output / "remembered", config.seed, progress
+        )
+        for index, one in zip(compared, found, strict=True):
+            evidence[index] = one
+    unseen = drawings.of(tasks[1])
+    products, watched = (
+        np.array([i for i in drawings.of(names, lines=True) if evidence[i]], np.intp) for names in tasks[1:]
+    )
+    parts = (seen, unseen, validation, products, watched)
+    return Impressions(eyes, rows, parts, evidence, handed_on, (here, kind, somewhere))
 
 
 def teach_words(impressions: Impressions, config: PretrainConfig, output: Path, folder: Path, progress: bool) -> None:
@@ -206,15 +216,16 @@ def teach_words(impressions: Impressions, config: PretrainConfig, output: Path, 
             lessons[index] = lesson
             if config.products:
                 lessons[index] = replace(lesson, evidence=evidence.line if evidence else "")
-    seen, unseen, validation, products = impressions.parts
-    train = [part for part in (seen, unseen, products) if len(part)]
-    tokenizer = architecture.build_tokenizer(corpus([lessons[i] for part in train for i in part]))
+    seen, unseen, validation, products, watched = impressions.parts
+    # A batch has equally many of each; without a memory as many are seen as unseen, with products or without.
+    train = [seen, unseen, unseen, products] if len(products) else [seen, unseen]
+    tokenizer = architecture.build_tokenizer(corpus([lessons[i] for part in (seen, unseen, products) for i in part]))
     torch.manual_seed(config.seed)
     model = architecture.build_model(tokenizer, eyes)
     processor = architecture.build_processor(tokenizer)
     settings: dict[str, Any] = {"seed": config.seed, "progress": progress}
-    handed_on = impressions.handed_on
-    teach_text(model, processor, lessons, handed_on, train, validation, config.text, output / "text", **settings)
+    handed_on, looked_at = impressions.handed_on, {"validation": validation, "products": watched}
+    teach_text(model, processor, lessons, handed_on, train, looked_at, config.text, output / "text", **settings)
     _save(model.half(), processor, folder)
 
 

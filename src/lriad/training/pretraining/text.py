@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -237,7 +237,7 @@ def teach_text(
     lessons: Sequence[Lesson],
     handed_on: torch.Tensor,
     train: Sequence[NDArray[np.intp]],
-    validation: NDArray[np.intp],
+    validation: Mapping[str, NDArray[np.intp]],
     schedule: Schedule,
     folder: Path,
     *,
@@ -252,7 +252,7 @@ def teach_text(
         lessons: What is to be said of each of N drawings.
         handed_on: What the tower hands on of each, (N, 100, C).
         train: Indices of those to learn from, in parts that a batch has equally many of.
-        validation: Indices of those of other categories, to look at.
+        validation: Indices of those of other categories, to look at, by what the metrics call them.
         schedule: Of this stage.
         folder: Gets the checkpoint and the metrics.
         seed: Of batches and wordings.
@@ -289,16 +289,18 @@ def teach_text(
     def judge(limit: int = 256) -> dict[str, float]:
         from sklearn.metrics import roc_auc_score
 
-        if not len(validation):
-            return {}
-        rng = np.random.default_rng(seed)
-        chosen = np.sort(rng.permutation(validation)[:limit])
-        parts = [losses(chosen[i : i + schedule.batch_size], rng) for i in range(0, len(chosen), schedule.batch_size)]
-        truth = [lessons[i].row["label"] == "defect" for i in chosen]
-        return {
-            "validation_text": float(np.mean([part["text"].item() for part, _ in parts])),
-            "validation_auroc": float(roc_auc_score(truth, torch.cat([logits for _, logits in parts]).numpy())),
-        }
+        figures = {}
+        for name, indices in validation.items():
+            if not len(indices):
+                continue
+            rng = np.random.default_rng(seed)
+            chosen = np.sort(rng.permutation(indices)[:limit])
+            size = schedule.batch_size
+            parts = [losses(chosen[i : i + size], rng) for i in range(0, len(chosen), size)]
+            truth = [lessons[i].row["label"] == "defect" for i in chosen]
+            figures[f"{name}_text"] = float(np.mean([part["text"].item() for part, _ in parts]))
+            figures[f"{name}_auroc"] = float(roc_auc_score(truth, torch.cat([logits for _, logits in parts]).numpy()))
+        return figures
 
     learned = nn.ModuleDict(
         {"projector": core.multi_modal_projector, "language_model": core.language_model, "head": head}
