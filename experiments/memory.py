@@ -100,7 +100,7 @@ def with_memory(policy: Policy, memory: Memory, test: Sequence[Sample], p_zero: 
         "both": rates(truth_N, np.array([rank.score for rank in ranks]), alarm_N),
         "p_defect zero-shot": rates(truth_N, np.array([p_zero[sample.id] for sample in test])),
     }
-    if memory.rules:
+    if memory.rule:
         p_rule_N = np.array([one.score for one in found])
         rows["both, and the labels' rule"] = rates(truth_N, p_rule_N, p_rule_N >= 0.5)
     masked = [(one.heatmap, s) for one, s in zip(found, test, strict=True) if s.mask or s.label == "normal"]

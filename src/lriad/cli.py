@@ -378,7 +378,7 @@ def remember(
     for line in made.warnings:
         typer.echo(f"warning: {_plain(line)}", err=True)
     memory = made.memory
-    decides = "the labels' rule decides" if memory.rules else f"false alarms: about {memory.promised_rate:.1%}"
+    decides = "the labels' rule decides" if memory.rule else f"false alarms: about {memory.promised_rate:.1%}"
     typer.echo(f"{output}: {memory.setting} of a {memory.object_name}; {decides}", err=True)
 
 

@@ -292,7 +292,8 @@ def test_labels_make_a_rule_whose_outcome_is_a_probability(policy, parts, tmp_pa
     file = tmp_path / "m"
     memory = remember(parts["normal"][:8], file, policy=policy, defects=parts["defect"][:6]).memory
     assert memory.setting == "8 good + 6 labelled defects"
-    assert set(memory.rules) == {"fast", "reason"}
+    assert memory.rule is not None
+    assert set(memory.rule.stacks) == {"fast", "reason"}
     inspector = Inspector(policy, mode="fast", memory=file)
     good = [inspector.inspect(sample.image, NAME) for sample in parts["normal"][8:]]
     bad = [inspector.inspect(sample.image, NAME) for sample in parts["defect"][6:]]
@@ -301,16 +302,45 @@ def test_labels_make_a_rule_whose_outcome_is_a_probability(policy, parts, tmp_pa
     assert max(one.score for one in good) < min(one.score for one in bad)
 
 
-def test_a_rule_as_weights_is_the_regression_it_was_learned_as():
+def test_a_rule_is_the_machine_and_the_regression_that_it_was_learned_as():
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
+    rng = np.random.default_rng(0)
+    defect_N = np.arange(60) % 2 == 1
+    features_NF = 3 + 2 * rng.normal(size=(60, 20)).astype(np.float32) + defect_N[:, None]
+    odds_N, z_N = rng.normal(size=60) + defect_N, rng.normal(size=60) + 2 * defect_N
+    rule = learn_rule(features_NF, {"fast": odds_N}, {"fast": z_N}, defect_N, [str(index) for index in range(60)])
+    new_NF = 3 + 2 * rng.normal(size=(40, 20)).astype(np.float32)
+    machine = make_pipeline(StandardScaler(), SVC(C=10.0, class_weight="balanced")).fit(features_NF, defect_N)
+    weights = np.array(rule.stacks["fast"])
+    columns = np.stack([machine.decision_function(new_NF), np.full(40, -1.0), np.full(40, np.arcsinh(2.0))], 1)
+    expected = 1 / (1 + np.exp(-(columns @ weights[:3] + weights[3])))
+    said = [rule.probability(features, 1 / (1 + np.e), 2.0, "fast") for features in new_NF]
+    np.testing.assert_allclose(said, expected, atol=1e-4)
+
+
+def test_a_rule_tells_the_labels_apart_and_more_deviation_is_never_less_suspect():
     rng = np.random.default_rng(0)
     defect_N = np.arange(60) % 2 == 1
     features_NF = rng.normal(size=(60, 20)).astype(np.float32) + defect_N[:, None]
     odds_N, z_N = rng.normal(size=60) + defect_N, rng.normal(size=60) + 2 * defect_N
-    rule = learn_rule(features_NF, odds_N, z_N, defect_N, [str(index) for index in range(60)])
+    rule = learn_rule(features_NF, {"fast": odds_N}, {"fast": z_N}, defect_N, [str(index) for index in range(60)])
     said_N = np.array(
-        [rule.probability(f, 1 / (1 + np.exp(-o)), z) for f, o, z in zip(features_NF, odds_N, z_N, strict=True)]
+        [rule.probability(f, 1 / (1 + np.exp(-o)), z, "fast") for f, o, z in zip(features_NF, odds_N, z_N, strict=True)]
     )
     assert ((said_N >= 0.5) == defect_N).mean() > 0.95
+    rising = [rule.probability(features_NF[0], 0.5, z, "fast") for z in (-3.0, 0.0, 3.0, 30.0)]
+    assert rising == sorted(rising)
+
+
+def test_a_rule_survives_the_file(policy, parts, tmp_path):
+    memory = remember(parts["normal"][:8], tmp_path / "m", policy=policy, defects=parts["defect"][:6]).memory
+    again = load_memory(tmp_path / "m")
+    assert again.sha256 == memory.sha256
+    features = memory.rule.centre_F + memory.rule.scale_F
+    assert again.rule.probability(features, 0.3, 1.0, "reason") == memory.rule.probability(features, 0.3, 1.0, "reason")
 
 
 def test_training_gets_the_evidence_and_own_groups_do_not_count(policy, parts, made):

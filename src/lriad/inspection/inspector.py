@@ -606,10 +606,10 @@ class Inspector:
         score, limit = rank.score, max(memory.promised_rate, rank.lowest)
         decided_by: DecidedBy = "alarm_rate"
         unusual = rank.alarm_rate <= limit
-        if self.mode in memory.rules and said is not None:
-            from lriad.memory.rule import pooled
+        if memory.rule is not None and said is not None:
+            from lriad.memory.rule import features_of
 
-            score = memory.rules[self.mode].probability(pooled(compared.depths), verdict.p_defect, whole.z)
+            score = memory.rule.probability(features_of(compared.depths), verdict.p_defect, whole.z, self.mode)
             decided_by, limit, unusual = "score", 0.5, score >= 0.5
         seen = replace(
             verdict,

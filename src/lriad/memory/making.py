@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from lriad._version import __version__
 from lriad.data._files import show
@@ -18,7 +21,7 @@ from lriad.data.views import Views
 from lriad.errors import LriadError
 from lriad.memory.build import build, extend
 from lriad.memory.memory import Look, Memory, load_memory
-from lriad.memory.rule import MIN_LABELLED, Rule, learn_rule, log_odds, pooled
+from lriad.memory.rule import MIN_LABELLED, Rule, features_of, learn_rule, log_odds
 from lriad.memory.seen import Seen, see
 from lriad.prompt import build_prompt
 from lriad.verdict import Mode
@@ -98,7 +101,7 @@ def remember(
         before.check_adapter(policy)
         if views_given not in (None, before.views):
             raise LriadError(f"{show(add_to or '')}: was made with {before.views}; give no other --roi or --tiles")
-        if before.rules and not defects:
+        if before.rule and not defects:
             warnings.append("what the memory had learned from defects is left out: give them again with --defects")
     views = before.views if before is not None else views_given or Views()
     seen = _new_ones(see(policy, good, views, before, progress=progress), before, warnings)
@@ -111,7 +114,7 @@ def remember(
         warnings += _mixed(seen)
     shown = see(policy, defects, views, memory, progress=progress)
     _check_apart(memory, shown)
-    memory = replace(memory, versions=_versions(), adapter_sha256=policy.adapter_sha256, rules={}, defects=())
+    memory = replace(memory, versions=_versions(), adapter_sha256=policy.adapter_sha256, rule=None, defects=())
     warnings += _odd(memory, {image.sha256: image.sample.image for image in seen})
     memory = _ask(policy, memory, seen, shown)
     parts = len({image.group for image in memory.good})
@@ -172,7 +175,7 @@ def _mixed(seen: Sequence[Seen]) -> list[str]:
     if len(looks) > 1:
         warnings.append(f"{looks[True]} of the {len(seen)} good images are grey, the others in colour: one camera?")
     if len(seen) >= FEW:
-        means_NF = StandardScaler().fit_transform([pooled(image.depths) for image in seen])
+        means_NF = StandardScaler().fit_transform([_pooled(image.depths) for image in seen])
         heap_N = KMeans(2, n_init=10, random_state=0).fit_predict(means_NF)
         smaller = int(min(heap_N.sum(), len(heap_N) - heap_N.sum()))
         if smaller >= max(3, len(seen) // 10) and silhouette_score(means_NF, heap_N) > _MIXED:
@@ -182,6 +185,13 @@ def _mixed(seen: Sequence[Seen]) -> list[str]:
                 f"{show(one.sample.image)}): if these are two products, make a memory of each"
             )
     return warnings
+
+
+def _pooled(views: Sequence[Sequence[Tensor]]) -> NDArray[np.float32]:
+    """Mean and maximum of each channel of the two last depths over all views of an image."""
+    deep = zip(*(view[-2:] for view in views), strict=True)
+    depths = [torch.cat([level.flatten(1).float() for level in levels], 1) for levels in deep]
+    return np.concatenate([part.numpy() for level in depths for part in (level.mean(1), level.amax(1))])
 
 
 def _odd(memory: Memory, names: dict[str, str]) -> list[str]:
@@ -220,16 +230,19 @@ def _ask(policy: Policy, memory: Memory, seen: Sequence[Seen], shown: Sequence[S
         return replace(memory, good=good)
     if len(asked) < MIN_LABELLED:
         raise LriadError(f"{len(asked)} good images beside the defects: a rule needs {MIN_LABELLED}; add some")
-    rules = {mode: _rule(asked, shown, rows) for mode, rows in said.items()}
-    return replace(memory, good=good, rules=rules, defects=tuple(image.pixels for image in shown))
+    return replace(memory, good=good, rule=_rule(asked, shown, said), defects=tuple(image.pixels for image in shown))
 
 
-def _rule(good: Sequence[Seen], defects: Sequence[Seen], rows: dict[str, dict[str, Any]]) -> Rule:
+def _rule(good: Sequence[Seen], defects: Sequence[Seen], said: dict[str, dict[str, dict[str, Any]]]) -> Rule:
     images = [*good, *defects]
+
+    def column(name: str, rows: dict[str, dict[str, Any]]) -> NDArray[np.floating]:
+        return np.array([rows[image.sha256][name] for image in images])
+
     return learn_rule(
-        np.stack([pooled(image.depths) for image in images]),
-        np.array([log_odds(rows[image.sha256]["p_defect"]) for image in images]),
-        np.array([rows[image.sha256]["deviation"] for image in images]),
+        np.stack([features_of(image.depths) for image in images]),
+        {mode: np.array([log_odds(p) for p in column("p_defect", rows)]) for mode, rows in said.items()},
+        {mode: column("deviation", rows) for mode, rows in said.items()},
         np.array([False] * len(good) + [True] * len(defects)),
         [image.group for image in images],
     )

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,7 @@ class Memory:
         look: What they have in common.
         views: Which parts of an image are looked at.
         versions: Of lriad and of the packages behind it.
-        rules: What was learned from labelled images, by the mode of p_defect; empty without any.
+        rule: What was learned from labelled images; None without any.
         defects: Pixel hashes of the labelled defects.
     """
 
@@ -168,7 +168,7 @@ class Memory:
     look: Look
     views: Views
     versions: Mapping[str, str] = field(default_factory=dict)
-    rules: Mapping[str, Rule] = field(default_factory=dict)
+    rule: Rule | None = None
     defects: tuple[str, ...] = ()
 
     @cached_property
@@ -345,17 +345,18 @@ class Memory:
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {"bank": self.bank_KC.half(), "owner": self.owner_K.int(), "usual": self.usual_NVFF.half()}
         tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        return tensors | {f"rule.{mode}": torch.from_numpy(rule.weight_F) for mode, rule in self.rules.items()}
+        if self.rule is not None:
+            tensors |= {f"rule.{name}": torch.from_numpy(value) for name, value in _arrays(self.rule).items()}
+        return tensors
 
     def _header(self) -> dict[str, Any]:
         own = ("object_name", "policy_sha256", "adapter_sha256", "scales", "versions", "defects")
         header = {name: getattr(self, name) for name in own}
         header |= {"look": dataclasses.asdict(self.look), "views": dataclasses.asdict(self.views)}
         header["good"] = [dataclasses.asdict(image) for image in self.good]
-        header["rules"] = {
-            mode: {**vars(rule), "weight_F": None, "stack_3": [float(value) for value in rule.stack_3]}
-            for mode, rule in self.rules.items()
-        }
+        if self.rule is not None:
+            arrays = _arrays(self.rule)
+            header["rule"] = {name: value for name, value in vars(self.rule).items() if name not in arrays}
         return header
 
 
@@ -444,7 +445,7 @@ def load_memory(file: str | Path) -> Memory:
                 "look": Look(**header["look"]),
                 "views": Views(header["views"]["roi"] and tuple(header["views"]["roi"]), header["views"]["tiles"]),
                 "good": tuple(GoodImage(**image) for image in header["good"]),
-                "rules": {mode: _rule(rule, tensors[f"rule.{mode}"]) for mode, rule in header["rules"].items()},
+                "rule": _rule(header["rule"], tensors) if "rule" in header else None,
             }
         )
         whole = memory.bank_KC.dim() == 2 and len(memory.bank_KC) == len(memory.owner_K) > 0
@@ -462,5 +463,15 @@ def _line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), "")[:200] or type(error).__name__
 
 
-def _rule(header: Mapping[str, Any], weight_F: Tensor) -> Rule:
-    return Rule(**{**header, "weight_F": weight_F.numpy(), "stack_3": np.array(header["stack_3"], np.float32)})
+def _arrays(rule: Rule) -> dict[str, NDArray[np.float32]]:
+    return {name: value for name, value in vars(rule).items() if isinstance(value, np.ndarray)}
+
+
+def _rule(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Rule:
+    kept: dict[str, Any] = {
+        name.removeprefix("rule."): tensor.numpy() for name, tensor in tensors.items() if name.startswith("rule.")
+    }
+    rule = Rule(**header, **kept)
+    if rule.supports_SF.shape != (len(rule.dual_S), len(rule.centre_F)) or len(rule.centre_F) != len(rule.scale_F):
+        raise ValueError("its rule's parts do not fit together")
+    return replace(rule, stacks={mode: tuple(stack) for mode, stack in rule.stacks.items()})

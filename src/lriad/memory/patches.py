@@ -22,8 +22,8 @@ _PROJECTED = 64
 FIELDS = 20
 """Fields a side in which it is kept how far good images stray where."""
 _OVERALL = 2.0
-"""How much of the mean spread over all fields is added to that of each: of few images the latter is known badly. Between
-1 and 4 all are alike (seven sets of drawings and photographs, a scratch script)."""
+"""How much of the mean spread over all fields is added to that of each: of few images the latter is known badly.
+Between 1 and 4 all are alike (seven sets of drawings and photographs, a scratch script)."""
 _LEAST = 0.1
 """Of the mean distance, the least mean spread; of a single image there is none."""
 
