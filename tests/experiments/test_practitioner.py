@@ -195,19 +195,19 @@ def test_an_answer_that_is_none_is_wrong_whatever_the_truth():
         practitioner.judgement([*rows, {"id": "x", "truth": "normal", "error": "broken"}])
 
 
-def test_policy_is_judged_before_and_after_training(fabric, tmp_path, monkeypatch):
+def test_policy_is_judged_as_it_is_with_a_memory_and_after_training(fabric, tmp_path, monkeypatch):
     monkeypatch.setattr(practitioner, "STEPS", 1)
     monkeypatch.setattr(practitioner, "TEST_IMAGES", 4)
     file = tmp_path / "results" / "practitioner.json"
     methods = practitioner.policy_methods("embedded")
-    practitioner.run_category("pcb", fabric, methods, 1, tmp_path, file, sizes=(8,))
+    practitioner.run_category("pcb", fabric, methods, 1, tmp_path, file, sizes=(12,))
     cells = practitioner.read_results(file)["cells"]
     assert {(cell["method"], cell["n"]) for cell in cells} == {
-        (f"{name}, {mode}", n)
-        for name, n in ((practitioner.ZERO_SHOT, 0), (practitioner.TRAINED, 8))
-        for mode in ("reason", "fast")
+        (practitioner.REMEMBERED, 12),
+        *((f"{practitioner.ZERO_SHOT}, {mode}", 0) for mode in ("reason", "fast")),
+        *((f"{practitioner.TRAINED}, {mode}", 12) for mode in ("reason", "fast")),
     }
-    assert all(0 <= cell[metric] <= 1 for cell in cells for metric in practitioner.TITLES)
+    assert all(0 <= cell[metric] <= 1 for cell in cells for metric in practitioner.TITLES if metric in cell)
     settings = practitioner.read_results(file)["settings"].values()
     assert {len(own["policy_sha256"]) for own in settings} == {64}
     assert str(tmp_path) not in file.read_text(), "no path of an image or a run is kept"
