@@ -38,7 +38,7 @@ from lriad.policy import Policy, load_policy
 GOOD = (10, 30)
 DEFECTS = 30
 DRAWS = 5
-VERSION = 5
+VERSION = 6
 """Of the settings. It changes when the same images and policy would give other numbers."""
 PROCEDURAL = ("objects", "textures")
 PROCEDURAL_IMAGES = 120

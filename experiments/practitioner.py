@@ -61,6 +61,8 @@ RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 
 TRAINED = "lr-iad + lriad train"
 REMEMBERED = "lr-iad + lriad remember"
+REMEMBERED_VERSION = 1
+"""It changes when the same images and policy would give another memory or rule."""
 ZERO_SHOT = "lr-iad zero-shot"
 COLOURS = {
     ZERO_SHOT: "tab:grey",
@@ -280,7 +282,8 @@ def run_remembered(task: Task, policy: str, settings: Mapping[str, Any]) -> dict
     defects = [sample for sample in task.train if sample.label == "defect"]
     loaded = load_policy(policy)
     memory = remember(_good(task.train), task.output / "memories" / name, policy=loaded, defects=defects).memory
-    verdicts = [Inspector(loaded, mode="fast", memory=memory).inspect(s.image, s.object_name) for s in task.test]
+    inspector = Inspector(loaded, mode="fast", memory=memory)
+    verdicts = [inspector.inspect(sample.image, sample.object_name) for sample in task.test]
     scores = np.array([verdict.score for verdict in verdicts])
     return {REMEMBERED: (Judged(scores, np.array([verdict.decision == "defect" for verdict in verdicts])), {})}
 
@@ -304,7 +307,6 @@ def rival_methods() -> list[Method]:
 
 def policy_methods(policy: str, *, train: bool = True) -> list[Method]:
     """The policy as it is, with a memory, and after training."""
-    from lriad.memory.memory import FORMAT
     from lriad.policy import load_policy
 
     sha256 = load_policy(policy).policy_sha256
@@ -312,7 +314,7 @@ def policy_methods(policy: str, *, train: bool = True) -> list[Method]:
     base = {"policy_sha256": sha256, "max_new_tokens": NEW_TOKENS, "threshold": "the answer's label"}
     recipe = dataclasses.asdict(training_recipe("POLICY", "N images", "RUN"))
     taught = base | {"recipe": {key: value for key, value in recipe.items() if key not in ("data", "output", "policy")}}
-    remembered = {"policy_sha256": sha256, "memory": FORMAT, "mode": "fast"}
+    remembered = {"policy_sha256": sha256, "version": REMEMBERED_VERSION, "mode": "fast"}
     methods = [
         Method(_modes(ZERO_SHOT), base, partial(run_zero_shot, policy=policy, sha256=sha256), packages, learns=False),
         Method((REMEMBERED,), remembered, partial(run_remembered, policy=policy, settings=remembered), packages[:3]),

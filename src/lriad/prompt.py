@@ -43,13 +43,22 @@ class Context:
     @property
     def version(self) -> str:
         """The prompt's version that a verdict records."""
-        return PROMPT_VERSION if self == PLAIN else f"{PROMPT_VERSION}+context-2"
+        if self == PLAIN:
+            return PROMPT_VERSION
+        return f"{PROMPT_VERSION}+context-{2 if self.evidence else 1}"
 
 
 PLAIN = Context()
 
-_UNUSUAL = ((1.0, "ordinary"), (2.0, "slightly unusual"), (4.0, "unusual"), (8.0, "very unusual"))
-"""Below which deviation a word is used; a small language model reads it sooner than digits."""
+UNUSUAL = ("ordinary", "slightly unusual", "unusual", "very unusual", "extremely unusual")
+"""What a deviation is called; a small language model reads it sooner than digits."""
+_LIMITS = (1.0, 2.0, 4.0, 8.0)
+"""Deviations from which on the next word is used."""
+
+
+def how_unusual(z: float) -> int:
+    """Index of what a deviation is called, into `UNUSUAL`."""
+    return sum(z >= limit for limit in _LIMITS)
 
 
 def evidence_line(samples: int, place: str, z: float, as_high: int) -> str:
@@ -61,10 +70,10 @@ def evidence_line(samples: int, place: str, z: float, as_high: int) -> str:
         z: That deviation, in standard deviations of the good samples' own around their mean.
         as_high: How many of them deviate as much.
     """
-    word = next((word for limit, word in _UNUSUAL if z < limit), "extremely unusual")
     return (
-        f"Compared with {samples} good samples, this one is {word}: its most unusual place, {place}, deviates by "
-        f"{max(-9.9, min(99.9, z)):+.1f} on their scale, as much as {as_high} of them."
+        f"Compared with {samples} good samples, this one is {UNUSUAL[how_unusual(z)]}: "
+        f"its most unusual place, {place}, deviates by {max(-9.9, min(99.9, z)):+.1f} on their scale, "
+        f"as much as {as_high} of them."
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -133,6 +132,7 @@ def run_direction(
     """
     from lriad.inspection import evaluate_policy
     from lriad.policy import load_policy
+    from lriad.policy.loading import free_memory
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise LriadError(
@@ -150,11 +150,12 @@ def run_direction(
     if few_shot is not None:
         known["before"] = _with_memories(few_shot, folder / f"before-{few_shot.good}-good", policy=base, **settings)
     del base
-    _free_memory()
+    free_memory()
     run = train(dataclasses.replace(recipe, output=str(folder / "train")))
-    _free_memory()
+    free_memory()
     after = evaluate_policy(test, folder / "after", policy=str(run), explain=explain, **settings)
     if few_shot is not None:
+        free_memory()
         known["after"] = _with_memories(few_shot, folder / f"after-{few_shot.good}-good", policy=str(run), **settings)
     with_good = None if few_shot is None else FewShot(few_shot.good, **known)
     return Direction(recipe.data, test_on, before, after, run, with_good)
@@ -168,15 +169,6 @@ def _with_memories(division: Division, folder: Path, **settings: Any) -> Evaluat
     evaluate_policy(division.test, folder, shots=division.shots, **settings)
     rows = rows_of(division.test, folder / PREDICTIONS)
     return evaluate_predictions({**row, "label": row.get("decision")} for row in rows)
-
-
-def _free_memory() -> None:
-    """Let go of a model before the next one is loaded."""
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def run_protocol(

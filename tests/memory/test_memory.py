@@ -12,6 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 from tiny_models import save_tiny_model
 
 from lriad import Inspector, LriadError, Sample, load_memory, remember
@@ -19,8 +21,9 @@ from lriad.data.sample import Label
 from lriad.data.views import Views
 from lriad.memory.evidence import evidence_for
 from lriad.memory.memory import GoodImage, Look, Memory, centre_and_spread
-from lriad.memory.patches import coreset, image_deviation, nearest, patches
+from lriad.memory.patches import FIELDS, beyond_usual, coreset, image_deviation, in_fields, nearest, patches
 from lriad.memory.rule import learn_rule
+from lriad.memory.seen import see
 from lriad.policy import load_policy
 
 NAME = "metal plate"
@@ -63,6 +66,13 @@ def made(policy, parts, tmp_path_factory):
     return remember(parts["normal"][:8], tmp_path_factory.mktemp("memory") / "plate.memory", policy=policy)
 
 
+@pytest.fixture(scope="module")
+def with_labels(policy, parts, tmp_path_factory):
+    file = tmp_path_factory.mktemp("memory") / "labels.memory"
+    remember(parts["normal"][:8], file, policy=policy, defects=parts["defect"][:6])
+    return file
+
+
 def simple_memory(deviations: list[float], p: list[float] | None = None) -> Memory:
     good = tuple(
         GoodImage(str(i), str(i), str(i), deviation, {} if p is None else {"fast": p[i]})
@@ -85,6 +95,43 @@ def simple_memory(deviations: list[float], p: list[float] | None = None) -> Memo
 
 
 # Patches
+
+
+def test_what_is_usual_at_a_place_is_not_unusual_there():
+    mean_FF, spread_FF = torch.full((FIELDS, FIELDS), 2.0), torch.full((FIELDS, FIELDS), 0.5)
+    mean_FF[:, FIELDS // 2 :] = 6.0
+    distance_HW = np.full((40, 60), 2.0, np.float32)
+    distance_HW[:, 30:] = 6.0
+    distance_HW[5, 3] = 3.5
+    beyond = beyond_usual(distance_HW, mean_FF, spread_FF)
+    away_from_the_edge = np.r_[0:27, 33:60]
+    # Each spread is widened by twice their mean: 0.5 + 2 x 0.5.
+    assert beyond[5, 3] == pytest.approx(1.5 / 1.5)
+    beyond[5, 3] = 0.0
+    assert np.abs(beyond[:, away_from_the_edge]).max() < 1e-5
+
+
+def test_fields_are_means_whatever_the_size():
+    ramp = np.tile(np.linspace(0, 1, 60, dtype=np.float32), (40, 1))
+    for size in ((40, 60), (8, 12)):
+        fields = in_fields(ramp[:: 40 // size[0], :: 60 // size[1]].copy())
+        assert fields.shape == (FIELDS, FIELDS)
+        assert (fields[:, 1:] - fields[:, :-1]).min() >= 0
+
+
+@pytest.mark.parametrize("tiles", [1, 2])
+def test_a_good_image_strays_as_far_as_without_its_own_group(policy, parts, tmp_path, tiles):
+    pairs = [replace(sample, group=f"part {index // 2}") for index, sample in enumerate(parts["normal"][:8])]
+    views = Views(tiles=tiles)
+    memory = remember(pairs, tmp_path / "m", policy=policy, views=views).memory
+    for image, known in zip(see(policy, pairs, views, memory), memory.good, strict=True):
+        assert image.group == known.group
+        maps = [memory.unusual(view, image.group, index) for index, view in enumerate(image.depths)]
+        deviation = image_deviation(np.concatenate([one.ravel() for one in maps]))
+        assert deviation == pytest.approx(known.deviation, abs=0.01)
+        # The own group left in, nothing of it would be unusual.
+        own = [memory.unusual(view, None, index) for index, view in enumerate(image.depths)]
+        assert image_deviation(np.concatenate([one.ravel() for one in own])) < deviation
 
 
 def test_patches_bring_every_depth_to_the_first_ones_places_and_weigh_them_alike():
@@ -272,6 +319,7 @@ def test_a_file_gives_the_memory_back(made, tmp_path):
     assert again.good == made.memory.good
     assert again.look == made.memory.look
     assert torch.equal(again.bank_KC, made.memory.bank_KC)
+    assert torch.equal(again.usual_NVFF, made.memory.usual_NVFF)
     assert [file.name for file in tmp_path.iterdir()] == ["m"]
 
 
@@ -452,6 +500,66 @@ def test_damaged_and_foreign_files_are_refused(made, tmp_path, tiny_policy_dir):
         assert "cut" in error_of(load_memory, tmp_path / "cut")
     weights = next(tiny_policy_dir.glob("*.safetensors"))
     assert "no memory" in error_of(load_memory, weights)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensors, header: tensors["usual"].fill_(float("nan")),
+        lambda tensors, header: tensors["usual"].fill_(-1),
+        lambda tensors, header: tensors.update(usual=tensors["usual"][:, :0]),
+        lambda tensors, header: tensors.update(usual=tensors["usual"][..., :3]),
+        lambda tensors, header: tensors["bank"].fill_(float("inf")),
+        lambda tensors, header: tensors["owner"].fill_(-1),
+        lambda tensors, header: tensors["owner"].fill_(99),
+        lambda tensors, header: tensors.update(owner=tensors["owner"][:-1]),
+        lambda tensors, header: header.update(scales=[0.0, 0.0]),
+        lambda tensors, header: header["good"][0].update(deviation=float("nan")),
+        lambda tensors, header: header["good"][0].update(deviation="high"),
+        lambda tensors, header: [image.update(group="one") for image in header["good"]],
+        lambda tensors, header: tensors["rule.centre_F"].fill_(float("nan")),
+        lambda tensors, header: tensors["rule.scale_F"].fill_(0),
+        lambda tensors, header: tensors.update({"rule.dual_S": tensors["rule.dual_S"][None].contiguous()}),
+        lambda tensors, header: tensors.pop("rule.supports_SF"),
+        lambda tensors, header: header["rule"]["stacks"].pop("reason"),
+        lambda tensors, header: header["rule"]["stacks"].update(fast=[1.0]),
+        lambda tensors, header: header["rule"].update(gamma="much"),
+        lambda tensors, header: header["look"].pop("layout"),
+    ],
+)
+def test_a_memory_whose_numbers_are_none_is_refused(with_labels, tmp_path, change):
+    with safe_open(with_labels, "pt") as opened:
+        metadata, tensors = opened.metadata(), {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+    header = json.loads(metadata["memory"])
+    change(tensors, header)
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    save_file(tensors, tmp_path / "m", metadata | {"memory": json.dumps(header)})
+    found = error_of(load_memory, tmp_path / "m")
+    assert "damaged" in found
+    assert "\n" not in found
+
+
+def test_images_that_are_cut_in_other_tiles_are_not_compared(policy, tmp_path):
+    def picture(name: str, size: tuple[int, int]) -> Sample:
+        Image.effect_noise(size, 40).convert("RGB").save(tmp_path / name)
+        return Sample(name, str(tmp_path / name), "normal", "plate", NAME)
+
+    good = [picture(f"{index}.png", (160, 120)) for index in range(3)]
+    views = Views(tiles=4)
+    memory = remember(good, tmp_path / "m", policy=policy, views=views).memory
+    assert memory.look.layout == (4, 3)
+    other = picture("other.png", (160, 121))
+    found = error_of(Inspector(policy, mode="fast", memory=memory).inspect, other.image, NAME)
+    assert "4 x 4 tiles" in found
+    assert "4 x 4 tiles" in error_of(remember, [other], tmp_path / "n", policy=policy, add_to=tmp_path / "m")
+    assert "tiles" in error_of(remember, [*good, other], tmp_path / "n", policy=policy, views=views)
+
+
+def test_defects_of_one_group_make_no_rule(policy, parts, tmp_path):
+    defects = [replace(sample, group="series") for sample in parts["defect"][:6]]
+    found = error_of(remember, parts["normal"][:8], tmp_path / "m", policy=policy, defects=defects)
+    assert "one group" in found
+    assert not (tmp_path / "m").exists()
 
 
 def test_a_memory_of_another_policy_is_refused(made, parts, tiny_policy_dir):

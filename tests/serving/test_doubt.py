@@ -64,7 +64,18 @@ def by_memory(good: list[tuple[float, float]], part: tuple[float, float]) -> dic
     """The inspector's verdict by good parts, each given by its deviation and p_defect; the part by p_defect and z."""
     images = tuple(GoodImage(str(i), str(i), str(i), deviation, {"fast": p}) for i, (deviation, p) in enumerate(good))
     bank, owners = torch.zeros(len(good), 2), torch.arange(len(good))
-    memory = Memory("part", "0" * 64, None, bank, owners, (1.0,), images, Look(None, 1.0, 1.0), Views())
+    memory = Memory(
+        "part",
+        "0" * 64,
+        None,
+        bank,
+        owners,
+        (1.0,),
+        torch.zeros(len(images), 1, 2, 2),
+        images,
+        Look(None, 1.0, 1.0),
+        Views(),
+    )
     p_defect, z = part
     whole = Comparison(np.zeros((1, 1), np.float32), 0.0, z, "centre", 0, len(good))
     said = {"text": "", "reasoning": "", "follows_format": True, "answer_forced": False, "mode": "fast", "seconds": 0.1}

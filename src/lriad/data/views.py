@@ -52,14 +52,27 @@ class Views:
         Raises:
             LriadError: The region does not lie in the image.
         """
+        left, top, width, height = self._region(size)
+        columns, rows = self.layout(size)
+        spans = [_spans(start, length, count) for start, length, count in ((left, width, columns), (top, height, rows))]
+        return [(x0, y0, x1, y1) for y0, y1 in spans[1] for x0, x1 in spans[0]]
+
+    def layout(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Columns and rows of them.
+
+        Raises:
+            LriadError: As `boxes`.
+        """
+        _, _, width, height = self._region(size)
+        longer, shorter = max(width, height), min(width, height)
+        across = max(1, math.ceil(self.tiles * shorter / longer))
+        return (self.tiles, across) if width >= height else (across, self.tiles)
+
+    def _region(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
         left, top, width, height = self.roi or (0, 0, *size)
         if left + width > size[0] or top + height > size[1]:
             raise LriadError(f"roi {self.roi}: reaches beyond this image of {size[0]} x {size[1]} pixels")
-        longer, shorter = max(width, height), min(width, height)
-        across = max(1, math.ceil(self.tiles * shorter / longer))
-        columns, rows = (self.tiles, across) if width >= height else (across, self.tiles)
-        spans = [_spans(start, length, count) for start, length, count in ((left, width, columns), (top, height, rows))]
-        return [(x0, y0, x1, y1) for y0, y1 in spans[1] for x0, x1 in spans[0]]
+        return left, top, width, height
 
     def crops(self, image: Image.Image) -> list[Image.Image]:
         """Those parts."""

@@ -108,9 +108,14 @@ def _predict_few_shot(
         from lriad.policy import load_policy
 
         loaded = load_policy(str(policy), device=device)
+    if missing := by_category(samples).keys() - shots.keys():
+        raise LriadError(f"category {min(missing)[1]!r}: no good images were drawn of it; draw with `divide`")
     files = make_memories(shots, folder / "memories", loaded, views)
     if processes > 1:
+        from lriad.policy.loading import free_memory
+
         loaded = policy  # Each process loads its own, for which ours makes room.
+        free_memory()
     rows: list[dict[str, Any]] = []
     remembered = 0
     settings |= {"policy": loaded, "device": device, "processes": processes}

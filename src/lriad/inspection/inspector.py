@@ -381,7 +381,7 @@ class Inspector:
             if self.memory is not None:
                 from lriad.memory.memory import Look
 
-                self.memory.look.check(Look.of(pixels))
+                self.memory.look.check(Look.of(pixels, self.views))
             crops = self.views.crops(pixels)
             prompts = [self._encoded(crop, object_name, self.context) for crop in crops]
             tokens = prompts[0]["input_ids"].shape[1] if isinstance(prompts[0], dict) else 0
@@ -525,8 +525,11 @@ class Inspector:
         import numpy as np
 
         from lriad.memory.patches import image_deviation
+        from lriad.memory.seen import rounded
 
-        unusual = [memory.unusual(view, part.group, index, len(depths)) for index, view in enumerate(depths)]
+        # As the memory's own images were seen.
+        depths = [rounded(view) for view in depths]
+        unusual = [memory.unusual(view, part.group, index) for index, view in enumerate(depths)]
         prompts = [
             self._encoded(
                 crop, part.object_name, replace(self.context, evidence=memory.judge(one, part.group).evidence)

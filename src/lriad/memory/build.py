@@ -57,7 +57,7 @@ def build(
     bank_KC, owner_K = drawn[kept].float(), owner_K[kept]
     groups = [image.group for image in images]
     distances = _distances(groups, places, bank_KC, [groups[owner] for owner in owner_K.tolist()])
-    usual_NVFF = _one_shape([_in_fields(maps) for maps in distances])
+    usual_NVFF = torch.stack([_in_fields(maps) for maps in distances])
     good = _calibrated(images, distances, usual_NVFF, groups)
     return Memory(object_name, policy_sha256, None, bank_KC, owner_K, scales, usual_NVFF, good, look, views)
 
@@ -78,7 +78,7 @@ def extend(memory: Memory, images: Sequence[Sighting], look: Look, seed: int = 0
     distances = _distances(
         [image.group for image in images], places, bank_KC, [groups[owner] for owner in owner_K.tolist()]
     )
-    usual_NVFF = _one_shape([*memory.usual_NVFF, *(_in_fields(maps) for maps in distances)])
+    usual_NVFF = torch.stack([*memory.usual_NVFF, *(_in_fields(maps) for maps in distances)])
     new = _calibrated(images, distances, usual_NVFF, groups)
     return replace(
         memory,
@@ -121,14 +121,8 @@ def _distances(
 
 
 def _in_fields(maps: Sequence[NDArray[np.float32]]) -> Tensor:
-    return torch.stack([in_fields(one) for one in maps])
-
-
-def _one_shape(fields: Sequence[Tensor]) -> Tensor:
-    """Those of all images, (N, V, F, F); where they have different numbers of views, the mean of an image's views."""
-    if len({len(views) for views in fields}) > 1:
-        fields = [views.mean(0, keepdim=True) for views in fields]
-    return torch.stack(list(fields))
+    # As the file holds it, so that a memory says the same before it is written.
+    return torch.stack([in_fields(one) for one in maps]).half().float()
 
 
 def _calibrated(
@@ -150,9 +144,6 @@ def _calibrated(
     good = []
     for image, maps in zip(images, distances, strict=True):
         own_N = number_N == numbers[image.group]
-        beyond = [
-            beyond_usual(one, *usual_fields(usual_NVFF, own_N, view, len(maps))).ravel()
-            for view, one in enumerate(maps)
-        ]
+        beyond = [beyond_usual(one, *usual_fields(usual_NVFF[:, view], own_N)).ravel() for view, one in enumerate(maps)]
         good.append(GoodImage(image.sha256, image.pixels, image.group, image_deviation(np.concatenate(beyond))))
     return tuple(good)

@@ -21,7 +21,7 @@ from lriad.data.views import Views
 from lriad.errors import LriadError
 from lriad.memory.build import build, extend
 from lriad.memory.memory import Look, Memory, load_memory
-from lriad.memory.rule import MIN_LABELLED, Rule, features_of, learn_rule, log_odds
+from lriad.memory.rule import MIN_LABELLED, Rule, channels_of, features_of, learn_rule, log_odds
 from lriad.memory.seen import Seen, see
 from lriad.prompt import build_prompt
 from lriad.verdict import Mode
@@ -90,6 +90,8 @@ def remember(
             raise LriadError(f"{show(sample.image)}: is labelled a defect: only good images are remembered")
     if 0 < len(defects) < MIN_LABELLED:
         raise LriadError(f"{len(defects)} defects: a rule needs {MIN_LABELLED}; leave them out, or find more")
+    if defects and len({sample.group or sample.id for sample in defects}) < 2:
+        raise LriadError("all defects are of one group: a rule needs those of two parts or more; leave them out")
     if isinstance(policy, str | Path):
         if str(policy).startswith(("http://", "https://")):
             raise LriadError("a memory needs the policy's own eyes, which a server does not show: load the policy here")
@@ -189,9 +191,7 @@ def _mixed(seen: Sequence[Seen]) -> list[str]:
 
 def _pooled(views: Sequence[Sequence[Tensor]]) -> NDArray[np.float32]:
     """Mean and maximum of each channel of the two last depths over all views of an image."""
-    deep = zip(*(view[-2:] for view in views), strict=True)
-    depths = [torch.cat([level.flatten(1).float() for level in levels], 1) for levels in deep]
-    return np.concatenate([part.numpy() for level in depths for part in (level.mean(1), level.amax(1))])
+    return torch.cat([part for one in channels_of(views)[-2:] for part in (one.mean(1), one.amax(1))]).numpy()
 
 
 def _odd(memory: Memory, names: dict[str, str]) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -23,9 +23,10 @@ from lriad.data.place import PLACES
 from lriad.data.sample import object_name_of
 from lriad.data.views import Views
 from lriad.errors import LriadError
-from lriad.memory.patches import beyond_usual, image_deviation, nearest, patches
+from lriad.memory.patches import FIELDS, beyond_usual, image_deviation, nearest, patches
 from lriad.memory.rule import Rule, log_odds
 from lriad.prompt import evidence_line
+from lriad.verdict import Mode
 
 FORMAT = "lriad-memory-2"
 _MIN_SPREAD = 0.1
@@ -72,30 +73,47 @@ class Look:
     Attributes:
         grey: True where a grey camera took all of them, False where one with colours did, None where there are both.
         narrowest, widest: Least and largest width divided by height.
+        layout: Columns and rows of their views.
     """
 
     grey: bool | None
     narrowest: float
     widest: float
+    layout: tuple[int, int] = (1, 1)
 
     @classmethod
-    def of(cls, image: Image.Image) -> Look:
+    def of(cls, image: Image.Image, views: Views) -> Look:
         """Of one image in RGB."""
         shape = image.width / image.height
-        return cls(is_grey(image), shape, shape)
+        return cls(is_grey(image), shape, shape, views.layout(image.size))
 
     @classmethod
     def union(cls, looks: Sequence[Look]) -> Look:
-        """Of all of them."""
+        """Of all of them.
+
+        Raises:
+            LriadError: They have views in different places.
+        """
+        for look in looks:
+            looks[0]._check_layout(look)
         greys = {look.grey for look in looks}
         narrowest, widest = min(look.narrowest for look in looks), max(look.widest for look in looks)
-        return cls(greys.pop() if len(greys) == 1 else None, narrowest, widest)
+        return cls(greys.pop() if len(greys) == 1 else None, narrowest, widest, looks[0].layout)
+
+    def _check_layout(self, other: Look) -> None:
+        if other.layout != self.layout:
+            cut, kept = (" x ".join(map(str, look.layout)) for look in (other, self))
+            raise LriadError(
+                f"this image is cut into {cut} tiles, those in memory into {kept}, which cannot be compared: crop all "
+                "images to one shape, or do without --tiles"
+            )
 
     def check(self, other: Look) -> None:
         """Raise LriadError where images that look so cannot be of the same camera.
 
         Where good images are of many shapes, any is right.
         """
+        self._check_layout(other)
         of_one_shape = self.widest <= self.narrowest * _SHAPE_TOLERANCE
         low, high = self.narrowest / _SHAPE_TOLERANCE, self.widest * _SHAPE_TOLERANCE
         if of_one_shape and (other.narrowest < low or other.widest > high):
@@ -202,21 +220,18 @@ class Memory:
         """The good images that are not of a group."""
         return [image for image in self.good if image.group != group or group is None]
 
-    def unusual(
-        self, depths: Sequence[Tensor], group: str | None = None, view: int = 0, views: int = 1
-    ) -> NDArray[np.float32]:
+    def unusual(self, depths: Sequence[Tensor], group: str | None = None, view: int = 0) -> NDArray[np.float32]:
         """How far each place of an image, or of a view of one, is from the good samples, beyond what is usual there.
 
         Args:
             depths: Its maps (`Policy.see`).
             group: A group of the memory that does not count: the image's own.
             view: Which of the image's views it is.
-            views: How many the image has.
 
         Returns:
             Shape (H, W).
         """
-        mean_FF, spread_FF = usual_fields(self.usual_NVFF, self._in_group(group), view, views)
+        mean_FF, spread_FF = usual_fields(self.usual_NVFF[:, view], self._in_group(group))
         return beyond_usual(self.distances(depths, group), mean_FF, spread_FF)
 
     def _in_group(self, group: str | None) -> Tensor:
@@ -397,16 +412,14 @@ def _standard(values_N: NDArray[np.floating], smallest: float) -> NDArray[np.flo
     return (values_N - mean) / spread
 
 
-def usual_fields(usual_NVFF: Tensor, left_out_N: Tensor, view: int, views: int) -> tuple[Tensor, Tensor]:
+def usual_fields(usual_NFF: Tensor, left_out_N: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and spread over good images of how far they stray in each field of a view, (F, F) each.
 
     Args:
-        usual_NVFF: See `Memory`.
+        usual_NFF: Of one view, see `Memory`.
         left_out_N: Bool; images that do not count.
-        view, views: Which view of how many. Where good images had another number, all of theirs are taken together.
     """
-    kept_NFF = usual_NVFF[~left_out_N]
-    kept_NFF = kept_NFF[:, view] if views == kept_NFF.shape[1] else kept_NFF.mean(1)
+    kept_NFF = usual_NFF[~left_out_N]
     return kept_NFF.mean(0), kept_NFF.std(0, correction=min(1, len(kept_NFF) - 1))
 
 
@@ -442,25 +455,54 @@ def load_memory(file: str | Path) -> Memory:
                 "usual_NVFF": tensors["usual"].float(),
                 "scales": tuple(header["scales"]),
                 "defects": tuple(header["defects"]),
-                "look": Look(**header["look"]),
+                "look": Look(**header["look"] | {"layout": tuple(header["look"]["layout"])}),
                 "views": Views(header["views"]["roi"] and tuple(header["views"]["roi"]), header["views"]["tiles"]),
                 "good": tuple(GoodImage(**image) for image in header["good"]),
                 "rule": _rule(header["rule"], tensors) if "rule" in header else None,
             }
         )
-        whole = memory.bank_KC.dim() == 2 and len(memory.bank_KC) == len(memory.owner_K) > 0
-        whole = whole and memory.usual_NVFF.dim() == 4 and len(memory.usual_NVFF) == len(memory.good) > 0
-        if not whole or int(memory.owner_K.max()) >= len(memory.good):
-            raise ValueError("its parts do not fit together")
+        _check(memory)
     except FileNotFoundError as error:
         raise LriadError(f"{name}: no such memory; make one with lriad remember") from error
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, OSError) as error:
         raise LriadError(f"{name}: damaged, truncated or no memory ({_line(error)}); make it anew") from error
     return memory
 
 
 def _line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), "")[:200] or type(error).__name__
+
+
+def _check(memory: Memory) -> None:
+    """Raise ValueError where its parts do not fit together, or a number is none."""
+    images, rule = len(memory.good), memory.rule
+    numbers = [memory.bank_KC, memory.usual_NVFF, torch.tensor(memory.scales)]
+    numbers.append(torch.tensor([value for image in memory.good for value in (image.deviation, *image.p.values())]))
+    columns, rows = memory.look.layout
+    fits = (
+        memory.bank_KC.dim() == 2
+        and memory.owner_K.shape == memory.bank_KC.shape[:1]
+        and len(memory.owner_K) > 0
+        and 0 <= int(memory.owner_K.min()) <= int(memory.owner_K.max()) < images
+        and memory.usual_NVFF.shape == (images, columns * rows, FIELDS, FIELDS)
+        and float(memory.usual_NVFF.min()) >= 0
+        and min(memory.scales) > 0
+        and len({image.group for image in memory.good}) > 1
+    )
+    if rule is not None:
+        numbers += [torch.from_numpy(array) for array in _arrays(rule).values()]
+        numbers.append(torch.tensor([rule.gamma, rule.bias, *(one for own in rule.stacks.values() for one in own)]))
+        features = rule.centre_F.shape
+        fits = (
+            fits
+            and rule.scale_F.shape == features
+            and rule.supports_SF.shape == (*rule.dual_S.shape, *features)
+            and float(rule.scale_F.min()) > 0
+            and rule.stacks.keys() == {*get_args(Mode)}
+            and {len(own) for own in rule.stacks.values()} == {4}
+        )
+    if not fits or not all(bool(part.isfinite().all()) for part in numbers):
+        raise ValueError("its parts do not fit together")
 
 
 def _arrays(rule: Rule) -> dict[str, NDArray[np.float32]]:
@@ -472,6 +514,4 @@ def _rule(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Rule:
         name.removeprefix("rule."): tensor.numpy() for name, tensor in tensors.items() if name.startswith("rule.")
     }
     rule = Rule(**header, **kept)
-    if rule.supports_SF.shape != (len(rule.dual_S), len(rule.centre_F)) or len(rule.centre_F) != len(rule.scale_F):
-        raise ValueError("its rule's parts do not fit together")
     return replace(rule, stacks={mode: tuple(stack) for mode, stack in rule.stacks.items()})

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lriad.errors import LriadError
+
 _SVM_PENALTY = 10.0
 """Nearly all labelled images end on the right side; 3 to 100 are alike."""
 _STACK_INVERSE_PENALTY = 1.0
@@ -68,9 +70,13 @@ def log_odds(p: float) -> float:
 
 def features_of(views: Sequence[Sequence[Tensor]]) -> NDArray[np.float32]:
     """Mean, spread, maximum and minimum of each channel over all views of an image, depth by depth, (F,)."""
-    depths = [torch.cat([level.flatten(1).float() for level in levels], 1) for levels in zip(*views, strict=True)]
-    parts = [part for one in depths for part in (one.mean(1), one.std(1), one.amax(1), one.amin(1))]
+    parts = [part for one in channels_of(views) for part in (one.mean(1), one.std(1), one.amax(1), one.amin(1))]
     return torch.cat(parts).numpy()
+
+
+def channels_of(views: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    """What the channels of each depth are at all places of all views of an image, (C, P)."""
+    return [torch.cat([level.flatten(1).float() for level in levels], 1) for levels in zip(*views, strict=True)]
 
 
 def learn_rule(
@@ -88,6 +94,9 @@ def learn_rule(
         z_N: Deviations, by mode; those of the images in memory from the images of other groups.
         defect_N: The labels, at least `MIN_LABELLED` of each.
         groups: Images of one group are never on both sides of a fold.
+
+    Raises:
+        LriadError: One label's images are of so few groups that a fold is left without them.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
@@ -98,7 +107,13 @@ def learn_rule(
     machine: Any = make_pipeline(StandardScaler(), SVC(C=_SVM_PENALTY, class_weight="balanced"))
     folds = StratifiedGroupKFold(min(_FOLDS, len(set(groups))), shuffle=True, random_state=0)
     # What it says of images that it has not learned from: of its own it is too sure.
-    unseen_N = cross_val_predict(machine, features_NF, defect_N, groups=groups, cv=folds, method="decision_function")
+    asked: dict[str, Any] = {"groups": groups, "cv": folds, "method": "decision_function"}
+    try:
+        unseen_N = cross_val_predict(machine, features_NF, defect_N, **asked)
+    except ValueError as error:
+        raise LriadError(
+            "the labelled images are of too few groups to learn a rule from: give defects and good images of more parts"
+        ) from error
     machine.fit(features_NF, defect_N)
     stacks = {}
     for mode, odds_N in log_odds_N.items():

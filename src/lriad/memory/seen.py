@@ -71,7 +71,7 @@ def see(
             for sample in part:
                 try:
                     image = open_image(sample.image)
-                    look = Look.of(image)
+                    look = Look.of(image, views)
                     if memory is not None:
                         memory.look.check(look)
                     prompts = [policy.encode(crop, sample.object_name) for crop in views.crops(image)]
@@ -82,7 +82,7 @@ def see(
             with policy.vision.holding():
                 maps = iter(policy.see([prompt for *_, prompts in batch for prompt in prompts]))
             for sample, sha256, pixels, look, prompts in batch:
-                depths = [[_half(level) for level in next(maps)] for _ in prompts]
+                depths = [rounded(next(maps)) for _ in prompts]
                 seen.append(Seen(sample, sha256, pixels, look, depths))
             bar.update(len(part))
     if problems:
@@ -93,6 +93,6 @@ def see(
     return seen
 
 
-def _half(level: torch.Tensor) -> torch.Tensor:
-    # Some towers have a few channels beyond what half precision holds.
-    return level.clamp(-_LARGEST_HALF, _LARGEST_HALF).half()
+def rounded(depths: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The maps of a view in half precision; some towers have a few channels beyond what it holds."""
+    return [level.clamp(-_LARGEST_HALF, _LARGEST_HALF).half() for level in depths]

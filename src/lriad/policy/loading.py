@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import logging
@@ -265,3 +266,10 @@ def _line(error: Exception) -> str:
     """An exception's first line, short."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return text[:300]
+
+
+def free_memory() -> None:
+    """Let go of a policy that nothing refers to any more, before another one is loaded."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

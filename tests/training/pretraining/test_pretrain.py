@@ -128,13 +128,14 @@ def test_how_many_samples_it_was_compared_with_tells_nothing_of_the_label(finish
 
 
 def test_a_prompt_has_evidence_and_notes_now_and_then():
-    lesson = text.Lesson(
-        {"object_name": "gear", "label": "normal", "defect_type": None, "place": None}, None, "Compared."
-    )
+    row = {"object_name": "gear", "label": "normal", "defect_type": None, "place": None}
+    lesson = text.Lesson(row, evidence=evidence.Evidence(10, "centre", 4.5, 0), bare=False)
     rng = np.random.default_rng(0)
-    contexts = [text._context(lesson, rng) for _ in range(400)]
+    contexts = [text._context(lesson, text._evidence(lesson, rng), rng) for _ in range(400)]
     assert 0.6 < np.mean([context.evidence != "" for context in contexts]) < 0.8
     assert 0.04 < np.mean([context.note != "" for context in contexts]) < 0.16
+    bare = text.Lesson(row)
+    assert {text._context(bare, text._evidence(bare, rng), rng) for _ in range(50)} == {text.PLAIN}
 
 
 def test_the_channels_are_measured_on_what_the_eyes_learn_from(finished):

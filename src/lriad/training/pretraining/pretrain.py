@@ -19,11 +19,14 @@ import torch
 from numpy.typing import NDArray
 
 from lriad.errors import LriadError
+from lriad.memory.memory import FORMAT
 from lriad.policy import architecture
 from lriad.policy.eyes import Eyes
 from lriad.policy.loading import OPERATING_POINT
 from lriad.training.pretraining.drawings import (
     FAMILY,
+    LINE_IMAGES,
+    LINE_REMEMBERED,
     Drawings,
     defective_cells,
     draw,
@@ -51,9 +54,8 @@ class PretrainConfig:
 
     Attributes:
         images: Drawings a category; half of them show a defect.
-        products: Products a category, for the words to learn to read what a memory of good samples says; 0 leaves that
-            out, as for the shipped weights: reading it put single products in better order (AUROC 85 -> 87 %, with the
-            deviation added 91.7 -> 92.4 %), but what the policy says without a memory became worse (docs/results.md).
+        products: Products of each category that the eyes do not learn from, for the words to learn to read what a
+            memory of good samples says; 0 leaves that out.
         eyes: Schedule of the first stage.
         text: Schedule of the second.
         doubtful_share: Share of the drawings whose reasoning leaves the verdict open.
@@ -118,7 +120,12 @@ def _claim(output: Path, config: PretrainConfig) -> None:
     from lriad.data.synthetic.narration import KINDS
 
     settings = output / "config.json"
-    drawn = {"drawings": VERSION, "categories": {name: c.kinds for name, c in FAMILIES[FAMILY].categories.items()}}
+    lines = {"remembered": LINE_REMEMBERED, "images": LINE_IMAGES, "memory": FORMAT}
+    drawn = {
+        "drawings": VERSION,
+        "lines": lines,
+        "categories": {name: c.kinds for name, c in FAMILIES[FAMILY].categories.items()},
+    }
     text = json.dumps(asdict(config) | drawn | {"kinds": KINDS}, indent=2)
     if not settings.exists():
         write_whole(settings, text)
@@ -212,10 +219,7 @@ def teach_words(impressions: Impressions, config: PretrainConfig, output: Path, 
         here, kind, somewhere = (logits[part] for logits in impressions.logits)
         of_part = lessons_from([rows[i] for i in part], here, kind, somewhere, config.doubtful_share)
         for index, lesson in zip(part, of_part, strict=True):
-            evidence = impressions.evidence[index]
-            lessons[index] = lesson
-            if config.products:
-                lessons[index] = replace(lesson, evidence=evidence.line if evidence else "")
+            lessons[index] = replace(lesson, evidence=impressions.evidence[index], bare=not config.products)
     seen, unseen, validation, products, watched = impressions.parts
     # A batch has equally many of each; without a memory as many are seen as unseen, with products or without.
     train = [seen, unseen, unseen, products] if len(products) else [seen, unseen]

@@ -20,7 +20,17 @@ from lriad.data.synthetic.narration import KINDS, narrate, telling_phrases
 from lriad.policy import architecture
 from lriad.policy.answer import FAST_PREFIX
 from lriad.policy.eyes import GRID
-from lriad.prompt import ANSWERS, PLAIN, Context, build_completion, build_messages, build_prompt
+from lriad.prompt import (
+    ANSWERS,
+    PLAIN,
+    UNUSUAL,
+    Context,
+    build_completion,
+    build_messages,
+    build_prompt,
+    how_unusual,
+)
+from lriad.training.pretraining.evidence import Evidence
 from lriad.training.pretraining.loop import Schedule, fit
 
 NAMES = """
@@ -46,8 +56,8 @@ _NAME_SHARE = 0.6
 _SENSELESS_SHARE = 0.15
 """Share of the examples whose object is called by letters without sense, which can only be copied."""
 _HEAD_WEIGHT = 0.5
-"""Weight of each loss at the end of the prompt: 'defect', its place and its kind, through a head that is dropped. What
-is gathered there stands where the completion can read it."""
+"""Weight of each loss at the end of the prompt: 'defect', its place, its kind, and how unusual the prompt says it is,
+through a head that is dropped. What is gathered there stands where the completion can read it."""
 _EVIDENCE_SHARE = 0.7
 """Share of the examples with evidence whose prompt has it: without it the policy must see for itself."""
 _NOTE_SHARE = 0.1
@@ -73,13 +83,14 @@ class Lesson:
     Attributes:
         row: Its line of `samples.jsonl`.
         suspicion: Kind and place of what is to be called doubtful, true ones for a defect; None where all is clear.
-        evidence: What a memory of good samples says of it, '' where it was not compared; None where the words learn
-            the paper's prompt alone.
+        evidence: What a memory of good samples says of it; None where it was not compared.
+        bare: Whether the words learn the paper's prompt alone, without evidence and notes.
     """
 
     row: dict[str, Any]
     suspicion: tuple[str, str] | None = None
-    evidence: str | None = None
+    evidence: Evidence | None = None
+    bare: bool = True
 
     @property
     def kind(self) -> str | None:
@@ -142,7 +153,7 @@ def corpus(lessons: Sequence[Lesson]) -> Iterator[str]:
     for name in [*NAMES, *ADJECTIVES]:
         yield f" {name} {name}s"
     for lesson in lessons:
-        yield build_prompt(_name(lesson.row, rng), _context(lesson, rng))
+        yield build_prompt(_name(lesson.row, rng), _context(lesson, _evidence(lesson, rng), rng))
         yield lesson.completion(lesson.row["object_name"], rng, fast=False)
 
 
@@ -157,12 +168,17 @@ def _name(row: dict[str, Any], rng: np.random.Generator) -> str:
     return f"{rng.choice(ADJECTIVES)} {noun}" if rng.random() < 0.5 else noun
 
 
-def _context(lesson: Lesson, rng: np.random.Generator) -> Context:
+def _evidence(lesson: Lesson, rng: np.random.Generator) -> Evidence | None:
+    """What the prompt says of a comparison."""
+    return lesson.evidence if lesson.evidence and rng.random() < _EVIDENCE_SHARE else None
+
+
+def _context(lesson: Lesson, evidence: Evidence | None, rng: np.random.Generator) -> Context:
     """What the prompt says besides."""
-    if lesson.evidence is None:
+    if lesson.bare:
         return PLAIN
-    evidence = lesson.evidence if rng.random() < _EVIDENCE_SHARE else ""
-    return Context(evidence, str(rng.choice(NOTES)) if rng.random() < _NOTE_SHARE else "")
+    note = str(rng.choice(NOTES)) if rng.random() < _NOTE_SHARE else ""
+    return Context(evidence.line if evidence else "", note)
 
 
 @dataclass
@@ -174,14 +190,16 @@ class _Batch:
     is_defect: torch.Tensor  # (N,), float
     place: torch.Tensor  # (N,), index into PLACES, -100 where none is named
     kind: torch.Tensor  # (N,), index into KINDS, -100 where none is named
+    unusual: torch.Tensor  # (N,), index into UNUSUAL, -100 where the prompt does not say
 
 
 def _collate(processor: Any, lessons: Sequence[Lesson], rng: np.random.Generator) -> _Batch:
     tokenizer, image = processor.tokenizer, processor.image_token
-    sequences, starts, tellings, skipped = [], [], [], []
+    sequences, starts, tellings, skipped, unusual = [], [], [], [], []
     for lesson in lessons:
-        name = _name(lesson.row, rng)
-        messages = build_messages(name, _context(lesson, rng))
+        name, evidence = _name(lesson.row, rng), _evidence(lesson, rng)
+        unusual.append(how_unusual(evidence.z) if evidence else -100)
+        messages = build_messages(name, _context(lesson, evidence, rng))
         prompt = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         prompt = prompt.replace(image, image * architecture.IMAGE_TOKENS)
         fast = rng.random() < _FAST_SHARE
@@ -211,6 +229,7 @@ def _collate(processor: Any, lessons: Sequence[Lesson], rng: np.random.Generator
         torch.tensor([float(lesson.row["label"] == "defect") for lesson in lessons]),
         torch.tensor([PLACES.index(lesson.place) if lesson.place else -100 for lesson in lessons]),
         torch.tensor([KINDS.index(lesson.kind) if lesson.kind else -100 for lesson in lessons]),
+        torch.tensor(unusual),
     )
 
 
@@ -259,7 +278,7 @@ def teach_text(
         progress: Show a progress bar.
     """
     width = model.config.text_config.hidden_size
-    head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1 + len(PLACES) + len(KINDS)))
+    head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1 + len(PLACES) + len(KINDS) + len(UNUSUAL)))
     core = model.model
 
     def losses(chosen: NDArray[np.intp], rng: np.random.Generator) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
@@ -272,14 +291,15 @@ def teach_text(
         text = F.cross_entropy(model.lm_head(hidden[:, :-1][scored]), batch.labels[:, 1:][scored], reduction="none")
         weights = batch.weights[:, 1:][scored]
         ends = head(hidden[torch.arange(len(hidden)), batch.prompt_end])
-        image, place, kind = ends.split([1, len(PLACES), len(KINDS)], 1)
+        image, place, kind, unusual = ends.split([1, len(PLACES), len(KINDS), len(UNUSUAL)], 1)
         parts = {
             "text": (text * weights).sum() / weights.sum(),
             "image": F.binary_cross_entropy_with_logits(image.squeeze(1), batch.is_defect),
             "place": _where_named(place, batch.place),
             "kind": _where_named(kind, batch.kind),
+            "unusual": _where_named(unusual, batch.unusual),
         }
-        loss = parts["text"] + _HEAD_WEIGHT * (parts["image"] + parts["place"] + parts["kind"])
+        loss = parts["text"] + _HEAD_WEIGHT * (parts["image"] + parts["place"] + parts["kind"] + parts["unusual"])
         return parts | {"loss": loss}, image.squeeze(1)
 
     def losses_of(rng: np.random.Generator) -> dict[str, torch.Tensor]:
