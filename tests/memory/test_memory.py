@@ -19,11 +19,12 @@ from tiny_models import save_tiny_model
 from lriad import Inspector, LriadError, Sample, load_memory, remember
 from lriad.data.sample import Label
 from lriad.data.views import Views
+from lriad.memory.build import build
 from lriad.memory.evidence import evidence_for
 from lriad.memory.memory import GoodImage, Look, Memory, centre_and_spread
 from lriad.memory.patches import FIELDS, beyond_usual, coreset, image_deviation, in_fields, nearest, patches
 from lriad.memory.rule import learn_rule
-from lriad.memory.seen import see
+from lriad.memory.seen import Seen, see
 from lriad.policy import load_policy
 
 NAME = "metal plate"
@@ -114,9 +115,34 @@ def test_what_is_usual_at_a_place_is_not_unusual_there():
 def test_fields_are_means_whatever_the_size():
     ramp = np.tile(np.linspace(0, 1, 60, dtype=np.float32), (40, 1))
     for size in ((40, 60), (8, 12)):
-        fields = in_fields(ramp[:: 40 // size[0], :: 60 // size[1]].copy())
+        [fields] = in_fields(torch.from_numpy(ramp[:: 40 // size[0], :: 60 // size[1]].copy())[None])
         assert fields.shape == (FIELDS, FIELDS)
         assert (fields[:, 1:] - fields[:, :-1]).min() >= 0
+
+
+def test_what_is_usual_in_others_is_measured_without_the_image_itself():
+    rng = np.random.default_rng(0)
+    images = []
+    for index in range(9):
+        views = [[torch.from_numpy(rng.normal(size=(6, 8, 8)).astype(np.float32)) for _ in range(3)] for _ in range(2)]
+        images.append(Seen(Sample("", "", "normal", "part", NAME), str(index), str(index), Look(None, 1, 1), views))
+    images = [replace(image, sample=replace(image.sample, group=str(i // 2))) for i, image in enumerate(images)]
+    look = Look(None, 1.0, 1.0, (2, 1))
+    memory = build(images, object_name="part", policy_sha256="", look=look, views=Views())
+    groups = np.array([image.group for image in images])
+    owners = groups[memory.owner_K.numpy()]
+    for index, image in enumerate(images):
+        for view in range(2):
+            stray = []
+            for other in images:
+                if other.group != image.group:
+                    vectors = patches(other.depths[view], memory.scales).half().float()
+                    barred = torch.from_numpy(np.isin(owners, [other.group, image.group]))
+                    distances = nearest(vectors.flatten(0, 1), memory.bank_KC, memory._half_norms_K, barred)
+                    stray.append(in_fields(distances.unflatten(0, (8, 8))[None])[0])
+            mean, spread = memory.others_NV2FF[index, view]
+            torch.testing.assert_close(mean, torch.stack(stray).mean(0), atol=2e-3, rtol=0)
+            torch.testing.assert_close(spread, torch.stack(stray).std(0), atol=4e-3, rtol=0)
 
 
 @pytest.mark.parametrize("tiles", [1, 2])
@@ -507,6 +533,8 @@ def test_damaged_and_foreign_files_are_refused(made, tmp_path, tiny_policy_dir):
     [
         lambda tensors, header: tensors["usual"].fill_(float("nan")),
         lambda tensors, header: tensors["usual"].fill_(-1),
+        lambda tensors, header: tensors["others"].fill_(float("nan")),
+        lambda tensors, header: tensors.update(others=tensors["others"][:, :, :1]),
         lambda tensors, header: tensors.update(usual=tensors["usual"][:, :0]),
         lambda tensors, header: tensors.update(usual=tensors["usual"][..., :3]),
         lambda tensors, header: tensors["bank"].fill_(float("inf")),

@@ -8,12 +8,21 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lriad.data.views import Views
-from lriad.memory.memory import GoodImage, Look, Memory, usual_fields
-from lriad.memory.patches import COMPARED, beyond_usual, coreset, image_deviation, in_fields, nearest, patches, spread
+from lriad.memory.memory import GoodImage, Look, Memory
+from lriad.memory.patches import (
+    COMPARED,
+    FIELDS,
+    beyond_usual,
+    coreset,
+    image_deviation,
+    in_fields,
+    patches,
+    spread,
+    two_nearest,
+)
 
 BANK = 2_000
 """Places that a memory keeps; twice as many, or all of them, are no better."""
@@ -55,11 +64,10 @@ def build(
     drawn, owner_K = _candidates(places, seed)
     kept = torch.from_numpy(coreset(drawn.float(), BANK, seed))
     bank_KC, owner_K = drawn[kept].float(), owner_K[kept]
-    groups = [image.group for image in images]
-    distances = _distances(groups, places, bank_KC, [groups[owner] for owner in owner_K.tolist()])
-    usual_NVFF = torch.stack([_in_fields(maps) for maps in distances])
-    good = _calibrated(images, distances, usual_NVFF, groups)
-    return Memory(object_name, policy_sha256, None, bank_KC, owner_K, scales, usual_NVFF, good, look, views)
+    good, usual_NVFF, others_NV2FF = _calibrated(images, places, bank_KC, owner_K, [image.group for image in images])
+    return Memory(
+        object_name, policy_sha256, None, bank_KC, owner_K, scales, usual_NVFF, others_NV2FF, good, look, views
+    )
 
 
 def extend(memory: Memory, images: Sequence[Sighting], look: Look, seed: int = 0) -> Memory:
@@ -75,16 +83,13 @@ def extend(memory: Memory, images: Sequence[Sighting], look: Look, seed: int = 0
     kept = torch.from_numpy(coreset(candidates_KC, BANK, seed))
     bank_KC, owner_K = candidates_KC[kept], owner_K[kept]
     groups = [*(image.group for image in memory.good), *(image.group for image in images)]
-    distances = _distances(
-        [image.group for image in images], places, bank_KC, [groups[owner] for owner in owner_K.tolist()]
-    )
-    usual_NVFF = torch.stack([*memory.usual_NVFF, *(_in_fields(maps) for maps in distances)])
-    new = _calibrated(images, distances, usual_NVFF, groups)
+    new, usual_NVFF, others_NV2FF = _calibrated(images, places, bank_KC, owner_K, groups, memory.usual_NVFF)
     return replace(
         memory,
         bank_KC=bank_KC,
         owner_K=owner_K,
-        usual_NVFF=usual_NVFF,
+        usual_NVFF=torch.cat([memory.usual_NVFF, usual_NVFF]),
+        others_NV2FF=torch.cat([memory.others_NV2FF, others_NV2FF]),
         good=(*memory.good, *new),
         look=Look.union([memory.look, look]),
     )
@@ -105,45 +110,83 @@ def _candidates(places: Sequence[Sequence[Tensor]], seed: int) -> tuple[Tensor, 
     return torch.cat([own[torch.from_numpy(kept)] for own, kept in zip(flat, drawn, strict=True)]), owner_K
 
 
-def _distances(
-    groups: Sequence[str], places: Sequence[Sequence[Tensor]], bank_KC: Tensor, group_of_K: Sequence[str]
-) -> list[list[NDArray[np.float32]]]:
-    """How far each image's places are from those in memory that are of other groups, a map (H, W) a view."""
-    half_norms_K = bank_KC.square().sum(1) / 2
-    numbers = {group: number for number, group in enumerate(dict.fromkeys(group_of_K))}
-    number_K = torch.tensor([numbers[group] for group in group_of_K])
-    found = []
-    for group, views in zip(groups, places, strict=True):
-        barred_K = number_K == numbers.get(group, -1)
-        maps = [nearest(view.flatten(0, 1).float(), bank_KC, half_norms_K, barred_K) for view in views]
-        found.append([one.unflatten(0, view.shape[:2]).numpy() for one, view in zip(maps, views, strict=True)])
-    return found
-
-
-def _in_fields(maps: Sequence[NDArray[np.float32]]) -> Tensor:
-    # As the file holds it, so that a memory says the same before it is written.
-    return torch.stack([in_fields(one) for one in maps]).half().float()
-
-
 def _calibrated(
     images: Sequence[Sighting],
-    distances: Sequence[Sequence[NDArray[np.float32]]],
-    usual_NVFF: Tensor,
+    places: Sequence[Sequence[Tensor]],
+    bank_KC: Tensor,
+    owner_K: Tensor,
     groups: Sequence[str],
-) -> tuple[GoodImage, ...]:
-    """The images, each with its deviation from those of other groups.
+    before_MVFF: Tensor | None = None,
+) -> tuple[tuple[GoodImage, ...], Tensor, Tensor]:
+    """N images, each with its deviation from those of other groups, and what is usual in them and in these others.
 
     Args:
         images: The images.
-        distances: Of each, a map a view.
-        usual_NVFF: Of all images in memory.
-        groups: Of these.
+        places: Of each.
+        bank_KC, owner_K: See `Memory`.
+        groups: Of all images in memory, these the last.
+        before_MVFF: What is usual in those before them; None where there are none.
+
+    Returns:
+        The images, and `usual_NVFF` and `others_NV2FF` of `Memory`.
     """
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     number_N = torch.tensor([numbers[group] for group in groups])
-    good = []
+    group_K, half_norms_K = number_N[owner_K], bank_KC.square().sum(1) / 2
+    before_MVFF = torch.empty(0, len(places[0]), FIELDS, FIELDS) if before_MVFF is None else before_MVFF
+    of_group = [_Others(len(numbers)) for _ in places[0]]
+    for known_VFF, number in zip(before_MVFF, number_N, strict=False):
+        for others, fields_FF in zip(of_group, known_VFF, strict=True):
+            others.add(fields_FF, int(number))
+    distances, usual = [], []
+    for views, number in zip(places, number_N[len(before_MVFF) :].tolist(), strict=True):
+        maps, fields = [], []
+        for view, others in zip(views, of_group, strict=True):
+            vectors = view.flatten(0, 1).float()
+            near = two_nearest(vectors, bank_KC, half_norms_K, group_K, number)
+            first_HW, group_HW, second_HW = (one.unflatten(0, view.shape[:2]) for one in near)
+            # As the file holds it, so that a memory says the same before it is written.
+            fields.append(in_fields(first_HW[None])[0].half().float())
+            known = group_HW.unique()
+            without_GHW = (second_HW - first_HW) * (group_HW == known[:, None, None])
+            others.add(fields[-1], number, known, in_fields(without_GHW))
+            maps.append(first_HW.numpy())
+        distances.append(maps)
+        usual.append(torch.stack(fields))
+    good, others_NV2FF = [], []
     for image, maps in zip(images, distances, strict=True):
-        own_N = number_N == numbers[image.group]
-        beyond = [beyond_usual(one, *usual_fields(usual_NVFF[:, view], own_N)).ravel() for view, one in enumerate(maps)]
+        others_V2FF = torch.stack([others.mean_and_spread(numbers[image.group]) for others in of_group])
+        others_NV2FF.append(others_V2FF)
+        beyond = [beyond_usual(one, *own).ravel() for one, own in zip(maps, others_V2FF, strict=True)]
         good.append(GoodImage(image.sha256, image.pixels, image.group, image_deviation(np.concatenate(beyond))))
-    return tuple(good)
+    return tuple(good), torch.stack(usual), torch.stack(others_NV2FF)
+
+
+class _Others:
+    """For each group, how far images of other groups stray in the fields of a view, were that group not in memory.
+
+    Were it only left out of the mean, others would stray less where it alone is like them, and its own images would
+    seem more unusual than new ones.
+    """
+
+    def __init__(self, groups: int) -> None:
+        self.count_G = torch.zeros(groups)
+        self.sum_GFF = torch.zeros(groups, FIELDS, FIELDS, dtype=torch.float64)
+        self.squares_GFF = torch.zeros_like(self.sum_GFF)
+
+    def add(self, fields_FF: Tensor, own: int, known_N: Tensor | None = None, more_NFF: Tensor | None = None) -> None:
+        """Count an image of the group `own`, which strays further without some known groups."""
+        stray_GFF = fields_FF.double().repeat(len(self.count_G), 1, 1)
+        if known_N is not None and more_NFF is not None:
+            stray_GFF[known_N] += more_NFF
+        counted_G = (torch.arange(len(self.count_G)) != own).float()
+        self.count_G += counted_G
+        self.sum_GFF += counted_G[:, None, None] * stray_GFF
+        self.squares_GFF += counted_G[:, None, None] * stray_GFF.square()
+
+    def mean_and_spread(self, group: int) -> Tensor:
+        """Over the images of the other groups, (2, F, F), as the file holds it."""
+        count = float(self.count_G[group])
+        mean_FF = self.sum_GFF[group] / count
+        variance_FF = (self.squares_GFF[group] - count * mean_FF.square()).clamp(min=0) / max(1, count - 1)
+        return torch.stack([mean_FF, variance_FF.sqrt()]).half().float()

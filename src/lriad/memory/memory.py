@@ -167,6 +167,7 @@ class Memory:
         owner_K: Index of the good image that each is of.
         scales: Of the depths, see `patches`.
         usual_NVFF: How far each good image strays from those of other groups: the mean distance in fields of each view.
+        others_NV2FF: Of each good image the mean and the spread over those of other groups, were its own not there.
         good: The images.
         look: What they have in common.
         views: Which parts of an image are looked at.
@@ -182,6 +183,7 @@ class Memory:
     owner_K: Tensor
     scales: tuple[float, ...]
     usual_NVFF: Tensor
+    others_NV2FF: Tensor
     good: tuple[GoodImage, ...]
     look: Look
     views: Views
@@ -231,7 +233,10 @@ class Memory:
         Returns:
             Shape (H, W).
         """
-        mean_FF, spread_FF = usual_fields(self.usual_NVFF[:, view], self._in_group(group))
+        if group is None:
+            mean_FF, spread_FF = self.usual_NVFF[:, view].mean(0), self.usual_NVFF[:, view].std(0)
+        else:
+            mean_FF, spread_FF = self.others_NV2FF[self._in_group(group)][0, view]
         return beyond_usual(self.distances(depths, group), mean_FF, spread_FF)
 
     def _in_group(self, group: str | None) -> Tensor:
@@ -358,7 +363,8 @@ class Memory:
             partial.unlink(missing_ok=True)
 
     def _tensors(self) -> dict[str, Tensor]:
-        tensors = {"bank": self.bank_KC.half(), "owner": self.owner_K.int(), "usual": self.usual_NVFF.half()}
+        tensors = {"bank": self.bank_KC.half(), "owner": self.owner_K.int()}
+        tensors |= {"usual": self.usual_NVFF.half(), "others": self.others_NV2FF.half()}
         tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
         if self.rule is not None:
             tensors |= {f"rule.{name}": torch.from_numpy(value) for name, value in _arrays(self.rule).items()}
@@ -412,17 +418,6 @@ def _standard(values_N: NDArray[np.floating], smallest: float) -> NDArray[np.flo
     return (values_N - mean) / spread
 
 
-def usual_fields(usual_NFF: Tensor, left_out_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and spread over good images of how far they stray in each field of a view, (F, F) each.
-
-    Args:
-        usual_NFF: Of one view, see `Memory`.
-        left_out_N: Bool; images that do not count.
-    """
-    kept_NFF = usual_NFF[~left_out_N]
-    return kept_NFF.mean(0), kept_NFF.std(0, correction=min(1, len(kept_NFF) - 1))
-
-
 def centre_and_spread(values_N: NDArray[np.floating], smallest: float) -> tuple[float, float]:
     """Mean and standard deviation, the latter at least `smallest`."""
     spread = float(values_N.std(ddof=1)) if len(values_N) > 1 else 0.0
@@ -453,6 +448,7 @@ def load_memory(file: str | Path) -> Memory:
                 "bank_KC": tensors["bank"].float(),
                 "owner_K": tensors["owner"].long(),
                 "usual_NVFF": tensors["usual"].float(),
+                "others_NV2FF": tensors["others"].float(),
                 "scales": tuple(header["scales"]),
                 "defects": tuple(header["defects"]),
                 "look": Look(**header["look"] | {"layout": tuple(header["look"]["layout"])}),
@@ -476,7 +472,7 @@ def _line(error: Exception) -> str:
 def _check(memory: Memory) -> None:
     """Raise ValueError where its parts do not fit together, or a number is none."""
     images, rule = len(memory.good), memory.rule
-    numbers = [memory.bank_KC, memory.usual_NVFF, torch.tensor(memory.scales)]
+    numbers = [memory.bank_KC, memory.usual_NVFF, memory.others_NV2FF, torch.tensor(memory.scales)]
     numbers.append(torch.tensor([value for image in memory.good for value in (image.deviation, *image.p.values())]))
     columns, rows = memory.look.layout
     fits = (
@@ -485,7 +481,9 @@ def _check(memory: Memory) -> None:
         and len(memory.owner_K) > 0
         and 0 <= int(memory.owner_K.min()) <= int(memory.owner_K.max()) < images
         and memory.usual_NVFF.shape == (images, columns * rows, FIELDS, FIELDS)
+        and memory.others_NV2FF.shape == (images, columns * rows, 2, FIELDS, FIELDS)
         and float(memory.usual_NVFF.min()) >= 0
+        and float(memory.others_NV2FF.min()) >= 0
         and min(memory.scales) > 0
         and len({image.group for image in memory.good}) > 1
     )

@@ -103,9 +103,33 @@ def nearest(patches_PC: Tensor, bank_KC: Tensor, half_norms_K: Tensor, barred_K:
     return (patches_PC.square().sum(1) - 2 * best_P).clamp(min=0).sqrt()
 
 
-def in_fields(distance_HW: NDArray[np.float32]) -> Tensor:
-    """Means of the distances in `FIELDS` x `FIELDS` fields."""
-    return F.adaptive_avg_pool2d(torch.from_numpy(distance_HW)[None], FIELDS)[0]
+def two_nearest(
+    patches_PC: Tensor, bank_KC: Tensor, half_norms_K: Tensor, group_K: Tensor, own: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `nearest`, of the vectors of other groups, and what it would be without the group of the nearest.
+
+    Args:
+        patches_PC, bank_KC, half_norms_K: As for `nearest`.
+        group_K: Number of each vector's group.
+        own: That of the image.
+
+    Returns:
+        Distance to the nearest, its group, and the distance to the nearest of a third group, or the first where there
+        is none; of shape (P,) each.
+    """
+    closeness_PK = torch.addmm(-half_norms_K.masked_fill(group_K == own, torch.inf), patches_PC, bank_KC.T)
+    best_P, index_P = closeness_PK.max(1)
+    group_P = group_K[index_P]
+    second_P = closeness_PK.masked_fill_(group_K == group_P[:, None], -torch.inf).amax(1)
+    second_P = torch.where(second_P.isinf(), best_P, second_P)
+    squares_P = patches_PC.square().sum(1)
+    first, second = ((squares_P - 2 * one).clamp(min=0).sqrt() for one in (best_P, second_P))
+    return first, group_P, second
+
+
+def in_fields(distance_NHW: Tensor) -> Tensor:
+    """Means of N maps of distances in fields, (N, `FIELDS`, `FIELDS`)."""
+    return F.adaptive_avg_pool2d(distance_NHW, FIELDS)
 
 
 def beyond_usual(distance_HW: NDArray[np.float32], mean_FF: Tensor, spread_FF: Tensor) -> NDArray[np.float32]:

@@ -278,7 +278,9 @@ def teach_text(
         progress: Show a progress bar.
     """
     width = model.config.text_config.hidden_size
-    head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1 + len(PLACES) + len(KINDS) + len(UNUSUAL)))
+    told = not all(lesson.bare for lesson in lessons)
+    outputs = [1, len(PLACES), len(KINDS), len(UNUSUAL) * told]
+    head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, sum(outputs)))
     core = model.model
 
     def losses(chosen: NDArray[np.intp], rng: np.random.Generator) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
@@ -291,15 +293,16 @@ def teach_text(
         text = F.cross_entropy(model.lm_head(hidden[:, :-1][scored]), batch.labels[:, 1:][scored], reduction="none")
         weights = batch.weights[:, 1:][scored]
         ends = head(hidden[torch.arange(len(hidden)), batch.prompt_end])
-        image, place, kind, unusual = ends.split([1, len(PLACES), len(KINDS), len(UNUSUAL)], 1)
+        image, place, kind, unusual = ends.split(outputs, 1)
         parts = {
             "text": (text * weights).sum() / weights.sum(),
             "image": F.binary_cross_entropy_with_logits(image.squeeze(1), batch.is_defect),
             "place": _where_named(place, batch.place),
             "kind": _where_named(kind, batch.kind),
-            "unusual": _where_named(unusual, batch.unusual),
         }
-        loss = parts["text"] + _HEAD_WEIGHT * (parts["image"] + parts["place"] + parts["kind"] + parts["unusual"])
+        if told:
+            parts["unusual"] = _where_named(unusual, batch.unusual)
+        loss = parts["text"] + _HEAD_WEIGHT * sum(part for name, part in parts.items() if name != "text")
         return parts | {"loss": loss}, image.squeeze(1)
 
     def losses_of(rng: np.random.Generator) -> dict[str, torch.Tensor]:
