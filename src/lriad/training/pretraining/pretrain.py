@@ -70,7 +70,7 @@ class PretrainConfig:
     """
 
     images: int = 900
-    products: int = 12
+    products: int = 0
     eyes: Schedule = _EYES
     text: Schedule = _TEXT
     reading: Schedule = _READING
