@@ -301,10 +301,10 @@ def to_markdown(cells: Sequence[Mapping[str, Any]]) -> str:
         f"{', '.join(policies)}, `fast` mode; percent. Every cell: [memory.json](memory.json).",
         "Good images of one product are remembered (`lriad remember`), images of other groups are judged, at most 100 "
         f"good and 100 defective ones, drawn; up to {DRAWS} draws of each category. The policy has been taught on "
-        "procedural drawings alone; nothing is trained on the product. *Both* adds the deviation and, for half, what "
-        "the policy says, each in standard deviations of the good images' own; its decisions are "
-        "those that a false-alarm rate of 5 % promises by the good images alone (with 10 of them no less than 1 in 11 "
-        "can be promised). With labelled defects (at most 30, and no more than half of all) a rule is learned from "
+        "procedural drawings alone; nothing is trained on the product. *Both* adds the deviation and, for a quarter, "
+        "what the policy says, each in standard deviations of the good images' own; its decisions are those that a "
+        "false-alarm rate of 5 % promises by the good images alone (with 10 of them no less than 1 in 11 can be "
+        "promised). With labelled defects (at most 30, and no more than half of all) a rule is learned from "
         "them. Patch memory and logistic regression are the rivals of [practitioner.md](practitioner.md), on the same "
         "images and the same backbone. In brackets: 95 % intervals by the bootstrap of the cells (category x draw); "
         "draws of one category resemble one another, so that they are too narrow as a statement on other categories.",

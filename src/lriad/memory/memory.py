@@ -317,9 +317,9 @@ class Memory:
     def rank(self, p_defect: float | None, z: float, mode: str, group: str | None = None) -> Rank:
         """How unusual an image is among good ones, by what the policy and the memory say together.
 
-        Each is taken in standard deviations of the good images' own, and the two are added, the policy's for a quarter:
-        a policy that calls good samples of this product defective counts for little, and so does a memory of samples that
-        are all unlike.
+        Each is taken in standard deviations of the good images' own, and the two are added, the policy's for a
+        quarter: a policy that calls good samples of this product defective counts for little, and so does a memory of
+        samples that are all unlike.
 
         Args:
             p_defect: Of the policy, having read the evidence; None where what it says is not to count.

@@ -24,6 +24,7 @@ CONFIG = PretrainConfig(
     products=1,
     eyes=Schedule(steps=4, batch_size=4, learning_rate=1e-3, warmup_steps=1),
     text=Schedule(steps=4, batch_size=4, learning_rate=1e-3, warmup_steps=1),
+    reading=Schedule(steps=4, batch_size=4, learning_rate=1e-3, warmup_steps=1),
     grpo_steps=2,
     unseen_categories=UNSEEN,
     validation_categories=WATCHED,
@@ -210,12 +211,12 @@ def test_stopped_and_resumed_is_unbroken(finished, few_categories, tmp_path, mon
     def stop_before_the_last(*args):
         saved.append(1)
         # Each stage saves twice; the second time it is stopped before it has.
-        if len(saved) in (2, 5):
+        if len(saved) in (2, 5, 8):
             raise KeyboardInterrupt
         save(*args)
 
     monkeypatch.setattr(loop.torch, "save", stop_before_the_last)
-    for stage in ("eyes", "text"):
+    for stage in ("eyes", "text", "reading"):
         with pytest.raises(KeyboardInterrupt):
             pretrain(again, CONFIG, progress=False)
         assert torch.load(again / stage / "checkpoint.pt", weights_only=True)["step"] == 2
