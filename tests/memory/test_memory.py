@@ -89,6 +89,7 @@ def simple_memory(deviations: list[float], p: list[float] | None = None) -> Memo
         owners,
         (1.0,),
         torch.zeros(len(good), 1, 2, 2),
+        torch.zeros(len(good), 1, 2, 2, 2),
         good,
         look,
         Views(),
@@ -312,7 +313,7 @@ def test_a_batch_gives_what_single_images_give(policy, parts, made):
     rows = list(Inspector(policy, mode="fast", memory=made.memory, batch_size=5).inspect_samples(samples))
     for sample, row in zip(samples, rows, strict=True):
         one = Inspector(policy, mode="fast", memory=made.memory).inspect(sample.image, NAME)
-        assert row["p_defect"] == pytest.approx(one.p_defect, abs=1e-5)
+        assert row["p_defect"] == pytest.approx(one.p_defect, abs=1e-4)
         # Rounding in another order, magnified: deviations are in spreads of a few percent.
         assert row["deviation"] == pytest.approx(one.deviation, rel=5e-3, abs=1e-3)
         assert row["decision"] == one.decision

@@ -72,6 +72,7 @@ def by_memory(good: list[tuple[float, float]], part: tuple[float, float]) -> dic
         owners,
         (1.0,),
         torch.zeros(len(images), 1, 2, 2),
+        torch.zeros(len(images), 1, 2, 2, 2),
         images,
         Look(None, 1.0, 1.0),
         Views(),
