@@ -1,10 +1,12 @@
 """Ten good parts: what a memory of good images adds, on one's own product, and what rivals make of the same images.
 
     LRIAD_REAL_DATA=FOLDER python experiments/memory.py --output runs/memory
+    LRIAD_REAL_DATA=FOLDER python experiments/memory.py --output runs/memory --tiles
 
 On each real category, and on the procedural ones that the embedded policy has never seen: zero-shot, with 10 and with
 30 good images, and with 30 good and at most 30 labelled defects; beside them a patch memory and a logistic regression
-on frozen features of the same backbone (`rivals.py`). Images of one group are never on both sides. A cell that stands
+on frozen features of the same backbone (`rivals.py`). With `--tiles` the setting of 30 good images once more, with the
+tiles of `lriad remember --tiles auto`. Images of one group are never on both sides. A cell that stands
 in docs/results/memory.json with the same images, policy and settings is not done again. No image leaves the folder of
 the data: the results hold numbers only.
 """
@@ -27,12 +29,13 @@ from practitioner import CATEGORIES, RESULTS, ids_hash, mean_interval, real_cate
 
 from lriad.data import Sample, load_dataset
 from lriad.data.split import split_by_group
+from lriad.data.views import Views
 from lriad.errors import LriadError
 from lriad.evaluation.faithfulness import read_mask
 from lriad.evaluation.localisation import localisation
 from lriad.evaluation.metrics import count_outcomes, label_rates, score_rates
 from lriad.inspection import Inspector
-from lriad.memory import Memory, remember
+from lriad.memory import Memory, fitting_views, remember
 from lriad.policy import Policy, load_policy
 
 GOOD = (10, 30)
@@ -43,6 +46,12 @@ VERSION = 6
 PROCEDURAL = ("objects", "textures")
 PROCEDURAL_IMAGES = 120
 PADIM = "PaDiM's map"
+TILED = "real, in tiles"
+TILES = (
+    "The tiles of `lriad remember --tiles auto`: as many as show an image to the eyes about as large as it is, or none "
+    "where the images have several shapes. What is looked at whole has the numbers of the tables above; the rivals "
+    "look at whole images as before. An inspection of n tiles takes up to n times as long, with and without a memory."
+)
 FILE = RESULTS / "memory.json"
 
 
@@ -150,19 +159,31 @@ def run_cells(policy: Policy, kind: str, samples: Sequence[Sample], draw: int, f
     document = read_results()
     if any(all(cell[name] == value for name, value in head.items()) for cell in document["cells"]):
         return
+    settings: dict[str, Any]
+    views = fitting_views(good, policy) if kind == TILED else Views()
+    made_of = {"good": len(good), "defects": len(defects), "test": len(test), "views": str(views)}
+    if kind == TILED and views == Views():
+        same = head | {"kind": "real"}
+        whole = [cell for cell in document["cells"] if all(cell[name] == value for name, value in same.items())]
+        if not whole:
+            raise SystemExit(f"{category}: is looked at whole, which is measured without --tiles: run that first")
+        most = str(max(GOOD))
+        settings = {name: row for name, row in whole[0]["settings"][most].items() if name != PADIM}
+        add_cell({**whole[0], "kind": kind, "views": str(views), "settings": {most: settings}})
+        return
     start = time.perf_counter()
     p_zero = zero_shot(policy, samples, folder)
-    settings: dict[str, Any] = {}
-    for count in GOOD:
+    settings = {}
+    for count in GOOD[-1:] if kind == TILED else GOOD:
         labelled = defects if count == max(GOOD) else []
-        file = folder / "memories" / f"{category}-{draw}-{count}.memory"
-        made = remember(good[:count], file, policy=policy, defects=labelled)
+        file = folder / "memories" / f"{category}-{draw}-{count}{'-tiles' * (kind == TILED)}.memory"
+        made = remember(good[:count], file, policy=policy, defects=labelled, views=views)
         settings[str(count)] = with_memory(policy, made.memory, test, p_zero) | rival_rows(
             samples, good[:count], labelled, test, folder
         )
         settings[str(count)]["megabytes"] = round(file.stat().st_size / 1e6, 2)
-    made_of = {"good": len(good), "defects": len(defects), "test": len(test), "date": str(datetime.date.today())}
-    add_cell(head | made_of | {"seconds": round(time.perf_counter() - start), "settings": settings})
+    made_of |= {"date": str(datetime.date.today()), "seconds": round(time.perf_counter() - start)}
+    add_cell(head | made_of | {"settings": settings})
     print(f"{category}, draw {draw}: {time.perf_counter() - start:.0f} s", flush=True)
 
 
@@ -195,7 +216,7 @@ def add_cell(cell: Mapping[str, Any]) -> None:
 
 def values(cells: Sequence[Mapping[str, Any]], setting: str, row: str, metric: str) -> dict[tuple[str, int], float]:
     """A metric by category and draw, where it is known."""
-    found = {(c["category"], c["draw"]): c["settings"][setting].get(row, {}).get(metric) for c in cells}
+    found = {(c["category"], c["draw"]): c["settings"].get(setting, {}).get(row, {}).get(metric) for c in cells}
     return {place: value for place, value in found.items() if value is not None}
 
 
@@ -249,6 +270,8 @@ def difference_table(cells: Sequence[Mapping[str, Any]]) -> str:
     for setting, ours, rival in pairs:
         first, second = values(cells, setting, ours, "auroc"), values(cells, setting, rival, "auroc")
         shared = {place: first[place] - second[place] for place in first.keys() & second.keys()}
+        if not shared:
+            continue
         rows.append([f"{setting} good: {ours} minus {rival}", percent(dict(sorted(shared.items())))])
     return table(["AUROC in points", "mean of categories [95 %]"], rows)
 
@@ -309,14 +332,20 @@ def to_markdown(cells: Sequence[Mapping[str, Any]]) -> str:
         "images and the same backbone. In brackets: 95 % intervals by the bootstrap of the cells (category x draw); "
         "draws of one category resemble one another, so that they are too narrow as a statement on other categories.",
     ]
-    for kind, title in (("real", "Real categories"), ("procedural", "Procedural categories, never seen")):
+    kinds = {
+        "real": "Real categories",
+        TILED: "Real categories, in as many tiles as show the images in full size",
+        "procedural": "Procedural categories, never seen",
+    }
+    for kind, title in kinds.items():
         own = [cell for cell in cells if cell["kind"] == kind]
         if own:
             draws = sorted({sum(c["category"] == name for c in own) for name in {c["category"] for c in own}})
             parts += [
                 f"## {title}",
                 f"{len({cell['category'] for cell in own})} categories, {' to '.join(map(str, draws))} draws each.",
-                *(mean_table(own, str(count)) for count in GOOD),
+                *([TILES] if kind == TILED else []),
+                *(mean_table(own, str(count)) for count in GOOD if str(count) in own[0]["settings"]),
                 difference_table(own),
                 category_table(own),
             ]
@@ -358,6 +387,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=DRAWS)
     parser.add_argument("--only", nargs="+", choices=[*CATEGORIES, "procedural"], metavar="CATEGORY")
     parser.add_argument("--padim", action="store_true", help="measure PaDiM's maps instead; needs the package anomalib")
+    parser.add_argument("--tiles", action="store_true", help="measure `lriad remember --tiles auto` instead")
     parser.add_argument("--table", action="store_true", help="measure nothing: write the tables of what is done")
     args = parser.parse_args()
     if args.table:
@@ -369,8 +399,8 @@ def main() -> None:
             if category != "procedural" and args.padim:
                 run_padim_maps(real_category(category), draw)
             elif category != "procedural":
-                run_cells(policy, "real", real_category(category), draw, args.output)
-    if not args.padim and (not args.only or "procedural" in args.only):
+                run_cells(policy, TILED if args.tiles else "real", real_category(category), draw, args.output)
+    if not (args.padim or args.tiles) and (not args.only or "procedural" in args.only):
         for samples in procedural(args.output / "drawings").values():
             run_cells(policy, "procedural", samples, 0, args.output)
 

@@ -313,7 +313,8 @@ def policy_methods(policy: str, *, train: bool = True) -> list[Method]:
     packages = ("lriad", "torch", "transformers", "trl", "peft")
     base = {"policy_sha256": sha256, "max_new_tokens": NEW_TOKENS, "threshold": "the answer's label"}
     recipe = dataclasses.asdict(training_recipe("POLICY", "N images", "RUN"))
-    taught = base | {"recipe": {key: value for key, value in recipe.items() if key not in ("data", "output", "policy")}}
+    given = ("data", "memory", "output", "policy")  # the task's own, or never used here
+    taught = base | {"recipe": {key: value for key, value in recipe.items() if key not in given}}
     remembered = {"policy_sha256": sha256, "version": REMEMBERED_VERSION, "mode": "fast"}
     methods = [
         Method(_modes(ZERO_SHOT), base, partial(run_zero_shot, policy=policy, sha256=sha256), packages, learns=False),

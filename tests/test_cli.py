@@ -557,19 +557,57 @@ def test_a_file_of_predictions_opens_no_picture(lriad: Run, parts: Path, tmp_pat
 def test_a_memory_that_cannot_be_made_leaves_what_is_there(lriad: Run, parts: Path, tmp_path: Path) -> None:
     memory = tmp_path / "m"
     memory.write_text("old")
-    one = parts / "screw" / "good" / "0.png"
+    good = parts / "screw" / "good"
+    one = good / "0.png"
     for arguments, hint in (
         ((one, "--object", "screw"), "needs two"),
-        ((parts / "screw" / "good",), "Name it in words"),
+        ((good,), "Name it in words"),
         ((parts / "nothing", "--object", "screw"), "no such file or folder"),
-        ((parts / "screw" / "good", "--object", "screw", "--defects", parts / "nothing"), "no such file or folder"),
-        ((parts / "screw" / "good", "--object", "screw", "--roi", "0,0,500,500"), "beyond this image"),
-        ((parts / "screw" / "good", "--object", "screw", "--add-to", memory), "memory"),
+        ((good, "--object", "screw", "--defects", parts / "nothing"), "no such file or folder"),
+        ((good, "--object", "screw", "--roi", "0,0,500,500"), "beyond this image"),
+        ((one, "--object", "screw", "--tiles", "auto"), "needs two"),
+        ((good, "--object", "screw", "--tiles", "auto", "--policy", "http://127.0.0.1:9/v1#m"), "server"),
+        ((good, "--object", "screw", "--add-to", memory), "memory"),
     ):
         code, out, err = lriad("remember", *arguments, "--output", memory)
         assert (code, out) == (2, "")
         assert hint in err.splitlines()[-1]
         assert memory.read_text() == "old"
+
+
+def test_a_memory_of_as_many_tiles_as_the_eyes_need(lriad: Run, tmp_path: Path) -> None:
+    for index in range(6):
+        file = tmp_path / ("good" if index < 3 else "more") / f"{index}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.effect_noise((640, 640), 40).convert("RGB").save(file)
+    memory = tmp_path / "m"
+    auto = ("--output", memory, "--tiles", "auto")
+    code, out, err = lriad("remember", tmp_path / "good", "--object", "plate", *auto)
+    assert (code, out) == (0, "")
+    assert err.splitlines()[-2] == "looks at 2 x 2 tiles of each image (an inspection takes up to 4 times as long)"
+    found = lriad("inspect", tmp_path / "more", "--memory", memory, "--mode", "fast", "--output", tmp_path / "v.jsonl")
+    assert found[0] in (0, 1)
+    rows = [json.loads(line) for line in (tmp_path / "v.jsonl").read_text().splitlines()]
+    assert [row["setting"] for row in rows] == ["3 good, 2 tiles"] * 3
+    assert {(row["view"][2] - row["view"][0], row["view"][3] - row["view"][1]) for row in rows} == {(356, 356)}
+    # What is added is looked at as what is there.
+    code, _, err = lriad("remember", tmp_path / "more", "--add-to", memory, *auto)
+    assert code == 0
+    assert "6 good of a plate" in err
+    assert "looks at" not in err
+    region = ("--object", "plate", "--roi", "0,0,300,300")
+    code, _, err = lriad("remember", tmp_path / "good", *region, *auto)
+    assert code == 0
+    assert err.splitlines()[-2] == "looks at whole regions: the policy's eyes see them about as large as they are"
+
+
+@pytest.mark.parametrize(("tiles", "expected"), [("abc", "auto, or 1 to 16"), ("1.5", "auto"), ("0", "1 to 16")])
+def test_tiles_that_are_no_number_of_them(lriad: Run, parts: Path, tmp_path: Path, tiles: str, expected: str) -> None:
+    good = parts / "screw" / "good"
+    code, out, err = lriad("remember", good, "--object", "screw", "--output", tmp_path / "m", "--tiles", tiles)
+    assert (code, out) == (2, "")
+    assert_one_line(err, "tiles", tiles, expected)
+    assert not (tmp_path / "m").exists()
 
 
 # --- data ---

@@ -348,7 +348,15 @@ def remember(
         Path | None, typer.Option("--add-to", help="A memory that these images are added to; it stays as it is.")
     ] = None,
     roi: RoiOption = None,
-    tiles: TilesOption = None,
+    tiles: Annotated[
+        str | None,
+        typer.Option(
+            "--tiles",
+            metavar="INTEGER|auto",
+            help="Look at large images in so many tiles along the longer side; auto: as the policy's eyes need.",
+            show_default="1",
+        ),
+    ] = None,
     device: DeviceOption = None,
 ) -> None:
     """Remember good parts, so that inspection compares with them: lriad inspect --memory FILE.
@@ -357,7 +365,10 @@ def remember(
     """
     from lriad.memory import load_memory
     from lriad.memory import remember as make
+    from lriad.memory.making import explained_views, with_eyes
 
+    fitting = tiles == "auto" and add_to is None
+    views = _views(roi, _number_of_tiles(tiles))
     if object_name is None and add_to is not None:
         object_name = load_memory(add_to).object_name
     if object_name is None:
@@ -365,21 +376,51 @@ def remember(
     for path in (*paths, *(defects or [])):
         if not os.path.lexists(os.path.expanduser(path)) and glob.escape(path) == path:
             raise LriadError(f"{path}: no such file or folder")
+    good = photographs(paths, object_name)
+    seeing: Any = policy
+    why_whole = ""
+    if fitting:
+        seeing = with_eyes(policy, device)
+        views, why_whole = explained_views(good, seeing, views.roi if views else None)
     made = make(
-        photographs(paths, object_name),
+        good,
         output,
-        policy=policy,
+        policy=seeing,
         defects=photographs(defects or [], object_name),
         add_to=add_to,
-        views=_views(roi, tiles),
+        views=views,
         device=device,
         progress=True,
     )
     for line in made.warnings:
         typer.echo(f"warning: {_plain(line)}", err=True)
     memory = made.memory
+    if fitting:
+        typer.echo(_looks_at(memory.look.layout, "region" if roi else "image", why_whole), err=True)
     decides = "the labels' rule decides" if memory.rule else f"false alarms: about {memory.promised_rate:.1%}"
     typer.echo(f"{output}: {memory.setting} of a {memory.object_name}; {decides}", err=True)
+
+
+def _number_of_tiles(text: str | None) -> int | None:
+    """What `--tiles` says where it may say auto; None for that, too."""
+    from lriad.data.views import MAX_TILES
+
+    if text is None or text == "auto":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise LriadError(f"tiles {text!r}: expected auto, or 1 to {MAX_TILES} along the longer side") from None
+
+
+def _looks_at(layout: tuple[int, int], what: str, why_whole: str) -> str:
+    """What `--tiles auto` has chosen, in a line."""
+    columns, rows = layout
+    if columns * rows == 1:
+        return f"looks at whole {what}s: {why_whole}"
+    return (
+        f"looks at {columns} x {rows} tiles of each {what} (an inspection takes up to {columns * rows} times as long)"
+    )
 
 
 def _views(roi: str | None, tiles: int | None) -> Any:

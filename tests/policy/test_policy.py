@@ -46,6 +46,17 @@ def assert_same(one, other):
     assert one.p_defect == pytest.approx(other.p_defect, abs=1e-5)
 
 
+def test_the_size_seen_has_the_pixels_that_the_processor_hands_over(policy, images):
+    for prompt in encoded(policy, images):
+        width, height = policy.size_seen(prompt)
+        assert width * height == prompt["pixel_values"].numel() / (3 * frames(policy))
+
+
+def frames(policy) -> int:
+    """How many times each image stands in what the tower is given: Qwen-VL takes it for a film of two."""
+    return getattr(policy.config.vision_config, "temporal_patch_size", 1)
+
+
 def test_batch_gives_what_single_images_give(policy, images):
     prompts = encoded(policy, images)
     reasoned = policy.reason(prompts, max_new_tokens=40)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median_low
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from lriad._version import __version__
 from lriad.data._files import show
+from lriad.data.image import open_image
 from lriad.data.sample import Sample
-from lriad.data.views import Views
+from lriad.data.views import MAX_TILES, Views
 from lriad.errors import LriadError
 from lriad.memory.build import build, extend
 from lriad.memory.memory import Look, Memory, load_memory
@@ -92,12 +96,7 @@ def remember(
         raise LriadError(f"{len(defects)} defects: a rule needs {MIN_LABELLED}; leave them out, or find more")
     if defects and len({sample.group or sample.id for sample in defects}) < 2:
         raise LriadError("all defects are of one group: a rule needs those of two parts or more; leave them out")
-    if isinstance(policy, str | Path):
-        if str(policy).startswith(("http://", "https://")):
-            raise LriadError("a memory needs the policy's own eyes, which a server does not show: load the policy here")
-        from lriad.policy import load_policy
-
-        policy = load_policy(str(policy), device=device)
+    policy = with_eyes(policy, device)
     warnings: list[str] = []
     if before is not None:
         before.check_adapter(policy)
@@ -127,6 +126,73 @@ def remember(
         )
     memory.save(output)
     return Remembered(memory, tuple(warnings))
+
+
+def with_eyes(policy: str | Path | Policy, device: str | None = None) -> Policy:
+    """The policy, loaded where it is only named.
+
+    Args:
+        policy, device: As for `remember`.
+
+    Raises:
+        LriadError: A server has it, or it cannot be loaded.
+    """
+    if not isinstance(policy, str | Path):
+        return policy
+    if str(policy).startswith(("http://", "https://")):
+        raise LriadError("a memory needs the policy's own eyes, which a server does not show: load the policy here")
+    from lriad.policy import load_policy
+
+    return load_policy(str(policy), device=device)
+
+
+def fitting_views(good: Sequence[Sample], policy: Policy, roi: tuple[int, int, int, int] | None = None) -> Views:
+    """The tiles with which the policy's eyes see these images about as large as they are.
+
+    An image wants as many as it is shrunk for the eyes, and all get what most of them want (the median), or none where
+    these would not lie alike in all of them: a memory compares tile with tile. Images that `remember` will refuse do
+    not count.
+
+    Args:
+        good: Images of good parts, for `remember`.
+        policy: The policy that will inspect, loaded.
+        roi: Region of interest as left, top, width and height in pixels; None for the whole image.
+
+    Raises:
+        LriadError: A number of the region is out of its range.
+    """
+    return explained_views(good, policy, roi)[0]
+
+
+def explained_views(
+    good: Sequence[Sample], policy: Policy, roi: tuple[int, int, int, int] | None = None
+) -> tuple[Views, str]:
+    """As `fitting_views`, with the reason in words where there are no tiles, else ''."""
+    whole = Views(roi)
+    sizes: list[tuple[int, int]] = []
+    tiles: list[int] = []
+    wanted: dict[tuple[int, int], int] = {}
+    for sample in good:
+        with suppress(LriadError):
+            size = open_image(sample.image).size
+            if size not in wanted:
+                wanted[size] = _wanted_tiles(policy, sample.object_name, whole, size)
+            sizes.append(size)
+            tiles.append(wanted[size])
+    views = Views(roi, median_low(tiles)) if tiles else whole
+    if len({views.layout(size) for size in sizes}) > 1:
+        return whole, "they have several shapes, which tiles would not cut alike"
+    return views, "" if views.tiles > 1 else "the policy's eyes see them about as large as they are"
+
+
+def _wanted_tiles(policy: Policy, object_name: str, views: Views, size: tuple[int, int]) -> int:
+    """Of images of this size."""
+    [(left, top, right, bottom)] = views.boxes(size)
+    # What the eyes are given is a matter of size alone.
+    blank = Image.new("RGB", (right - left, bottom - top))
+    seen = policy.size_seen(policy.encode(blank, object_name))
+    shrunk = max(own / given for own, given in zip(blank.size, seen, strict=True))
+    return max(1, min(round(shrunk), MAX_TILES))
 
 
 def _one_name(samples: Sequence[Sample], before: Memory | None) -> str:

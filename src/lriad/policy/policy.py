@@ -155,6 +155,21 @@ class Policy:
             # Such as an image 200 times as long as wide.
             raise LriadError(f"{self.name} cannot take this image: {str(error).splitlines()[0]}; crop it") from error
 
+    def size_seen(self, prompt: Batch) -> tuple[int, int]:
+        """Width and height in pixels that the vision tower is given of a prompt's image, as the processor has made it.
+
+        Args:
+            prompt: From `encode`, of one image.
+        """
+        grid = prompt.get("image_grid_thw")
+        if grid is None:
+            height, width = prompt["pixel_values"].shape[-2:]
+            return width, height
+        # Qwen-VL: the grid counts patches.
+        _, rows, columns = grid[0].tolist()
+        side = self.config.vision_config.patch_size
+        return columns * side, rows * side
+
     @cached_property
     def depths(self) -> Depths:
         """Where the vision tower is tapped.

@@ -1,0 +1,66 @@
+"""Ten good parts: the tables, and tiles beside whole images."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from lriad.data import load_dataset
+from lriad.data.synthetic import make_dataset
+from lriad.policy import load_policy
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "experiments"))
+memory = importlib.import_module("memory")
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """An empty file of results."""
+    monkeypatch.setattr(memory, "FILE", tmp_path / "memory.json")
+    monkeypatch.setattr(memory, "GOOD", (4, 6))
+    return tmp_path / "memory.json"
+
+
+@pytest.fixture(scope="module")
+def drawings(tmp_path_factory):
+    """A procedural category, whose images the eyes see as large as they are."""
+    folder = tmp_path_factory.mktemp("drawings") / "data"
+    made = make_dataset("textures", folder, images=24, defect_ratio=0.5, categories=["leather"])
+    return list(load_dataset(f"jsonl:{made / 'samples.jsonl'}"))
+
+
+def cells_of(file: Path, kind: str) -> list[dict]:
+    """Those of a kind."""
+    return [cell for cell in json.loads(file.read_text())["cells"] if cell["kind"] == kind]
+
+
+def test_images_that_are_looked_at_whole_have_the_numbers_that_are_there(drawings, results, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "rival_rows", lambda *given: {"patch memory": {"auroc": 0.5}})
+    policy = load_policy("embedded")
+    with pytest.raises(SystemExit, match="run that first"):
+        memory.run_cells(policy, memory.TILED, drawings, 0, tmp_path)
+    memory.run_cells(policy, "real", drawings, 0, tmp_path)
+    memory.run_cells(policy, memory.TILED, drawings, 0, tmp_path)
+    [whole], [tiled] = cells_of(results, "real"), cells_of(results, memory.TILED)
+    assert set(whole["settings"]) == {"4", "6"}
+    assert tiled["settings"] == {"6": whole["settings"]["6"]}
+    assert tiled["views"] == "whole images"
+
+
+def test_tiles_have_tables_of_their_own(results):
+    def cell(kind: str, **settings: float) -> dict:
+        rows = {
+            name[1:]: {"both": {"auroc": value}, "patch memory": {"auroc": 0.5}} for name, value in settings.items()
+        }
+        return {"category": "pcb", "kind": kind, "draw": 0, "policy": "p", "date": "d", "defects": 3, "settings": rows}
+
+    text = memory.to_markdown([cell("real", _4=0.6, _6=0.7), cell(memory.TILED, _6=0.9)])
+    whole, tiled = text.split("## Real categories, in as many tiles")
+    assert "| 4 good | AUROC" in whole
+    assert "| both | 70.0 [70.0, 70.0]" in whole
+    assert "| 4 good | AUROC" not in tiled
+    assert "| both | 90.0 [90.0, 90.0]" in tiled
