@@ -2,7 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/memory.py [--images 30] [--build 1000]
 
-The images are procedural. Ratios are of pairs in one run, alternating, their median.
+The images are procedural. Inspections of whole images and of 2 x 2 tiles alternate with those that compare; ratios are
+of each image's own times, their median.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ import torch
 
 from lriad import Inspector, load_dataset, remember
 from lriad.data.synthetic import make_dataset
+from lriad.data.views import Views
 from lriad.memory.build import BANK
 from lriad.memory.patches import nearest
 from lriad.policy import load_policy
@@ -65,7 +68,7 @@ def neighbours(rounds: int = 15) -> dict[str, float]:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=30, help="inspected, one by one, in pairs with and without")
+    parser.add_argument("--images", type=int, default=30, help="inspected, one by one, without and with")
     parser.add_argument("--build", type=int, default=1000, help="good images that a memory is built of; 0: none")
     args = parser.parse_args()
     for name, milliseconds in neighbours().items():
@@ -80,15 +83,18 @@ def main() -> None:
             categories=["leather"],
         )
         samples = list(load_dataset(f"jsonl:{made / 'samples.jsonl'}"))
-        memory = remember(samples[:30], Path(folder) / "small.memory", policy=policy).memory
-        plain, with_memory = (Inspector(policy, mode="fast", memory=one) for one in (None, memory))
-        ratios, times = [], []
-        for sample in samples[30 : 30 + args.images]:
-            pair = [timed(lambda i=i, s=sample: i.inspect(s.image, s.object_name)) for i in (plain, with_memory)]
-            times.append(pair)
-            ratios.append(pair[1] / pair[0])
-        without, with_it = np.median(times, axis=0) * 1000
-        print(f"fast inspection: {without:.0f} ms, with a memory {with_it:.0f} ms, ratio {np.median(ratios):.2f}")
+        good, others = samples[:30], samples[30 : 30 + args.images]
+        for views in (Views(), Views(tiles=2)):
+            memory = remember(good, Path(folder) / f"{views.tiles}.memory", policy=policy, views=views).memory
+            ways = [Inspector(policy, mode="fast"), Inspector(policy, mode="fast", views=views)]
+            ways.append(Inspector(policy, mode="fast", memory=memory))
+            times = np.array([[timed(partial(way.inspect, s.image, s.object_name)) for way in ways] for s in others])
+            whole, cut, with_memory = 1000 * np.median(times, axis=0)
+            ratio, in_all = np.median(times[:, 2] / times[:, 1]), np.median(times[:, 2] / times[:, 0])
+            print(
+                f"{views}: fast inspection {cut:.0f} ms, with a memory {with_memory:.0f} ms, ratio {ratio:.2f}; "
+                f"{in_all:.2f} of an inspection of whole images without one ({whole:.0f} ms)"
+            )
         if args.build:
             file = Path(folder) / "large.memory"
             seconds = timed(lambda: remember(samples[: args.build], file, policy=policy))
