@@ -200,13 +200,14 @@ def without_time(rows: list[dict]) -> dict[str, dict]:
 
 
 def test_each_category_has_its_memory_all_in_one_table_and_resumed_it_is_as_unbroken(
-    policy: Policy, tmp_path: Path
+    policy: Policy, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     samples = draw_two_sets(tmp_path / "set")
     _, shots, test = divide(samples, samples, 3, seed=1)
     run, broken = tmp_path / "run", tmp_path / "broken"
     settings = {"shots": shots, "policy": policy, "mode": "fast", "batch_size": 4}
     evaluation = evaluate_policy(test, run, **settings)
+    assert "disc: 3 good parts can promise" in caplog.text
     rows = rows_of(run)
     assert Counter(row["id"] for row in rows) == Counter(sample.id for sample in test)
     assert {row["setting"] for row in rows} == {"3 good"}

@@ -416,6 +416,7 @@ def test_a_rule_survives_the_file(policy, parts, tmp_path):
     assert again.sha256 == memory.sha256
     features = memory.rule.centre_F + memory.rule.scale_F
     assert again.rule.probability(features, 0.3, 1.0, "reason") == memory.rule.probability(features, 0.3, 1.0, "reason")
+    assert "make the memory again" in error_of(again.rule.probability, features[1:], 0.3, 1.0, "reason")
 
 
 def test_training_gets_the_evidence_and_own_groups_do_not_count(policy, parts, made):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,8 @@ from lriad.errors import LriadError
 
 if TYPE_CHECKING:
     from lriad.policy import Policy
+
+logger = logging.getLogger(__name__)
 
 Category = tuple[str, str]
 """Data set and category."""
@@ -179,9 +182,10 @@ def make_memories(
         file = Path(folder) / f"{quote(os.fsencode(name), safe=' ')}.memory"
         files[dataset, category] = file
         if not file.exists():
-            remember(
-                [*own.good.values()], file, policy=policy, defects=[*own.defects.values()], views=views, progress=True
-            )
+            good, defects = [*own.good.values()], [*own.defects.values()]
+            made = remember(good, file, policy=policy, defects=defects, views=views, progress=True)
+            for line in made.warnings:
+                logger.warning("%s: %s", name, line)
             continue
         memory = load_memory(file)
         there = (

@@ -54,7 +54,15 @@ class Rule:
             p_defect: What the policy says in this mode.
             z: The deviation.
             mode: One of those that it was learned for.
+
+        Raises:
+            LriadError: It was learned from other features.
         """
+        if features_F.shape != self.centre_F.shape:
+            raise LriadError(
+                f"the labels' rule reads {len(self.centre_F)} features, this policy's eyes have {len(features_F)}: "
+                "make the memory again with lriad remember"
+            )
         apart_SF = self.supports_SF - (features_F - self.centre_F) / self.scale_F
         seen = float(self.dual_S @ np.exp(-self.gamma * np.square(apart_SF).sum(1))) + self.bias
         *weights, bias = self.stacks[mode]
