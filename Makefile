@@ -35,6 +35,7 @@ results: setup ## Measure everything in docs/results (a day; goes on where it wa
 	$(BIN)/python experiments/evidence.py --jobs 2
 	@[ -z "$$LRIAD_REAL_DATA" ] || $(BIN)/python experiments/practitioner.py --draws 3
 	@[ -z "$$LRIAD_REAL_DATA" ] || $(BIN)/python experiments/memory.py
+	@[ -z "$$LRIAD_REAL_DATA" ] || $(BIN)/python experiments/memory.py --tiles
 	@[ -z "$$LRIAD_REAL_DATA" ] || $(BIN)/python experiments/station.py
 
 lint: setup ## Check style, format and types

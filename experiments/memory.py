@@ -48,9 +48,10 @@ PROCEDURAL_IMAGES = 120
 PADIM = "PaDiM's map"
 TILED = "real, in tiles"
 TILES = (
-    "The tiles of `lriad remember --tiles auto`: as many as show an image to the eyes about as large as it is, or none "
-    "where the images have several shapes. What is looked at whole has the numbers of the tables above; the rivals "
-    "look at whole images as before. An inspection of n tiles takes up to n times as long, with and without a memory."
+    "`python experiments/memory.py --output runs/memory --tiles`: the tiles of `lriad remember --tiles auto`, as many "
+    "as show an image to the eyes about as large as it is, or none where the images have several shapes. What is "
+    "looked at whole has the numbers of the tables above; the rivals, and the policy zero-shot, look at whole images "
+    "as before. An inspection of n tiles takes up to n times as long, with and without a memory."
 )
 FILE = RESULTS / "memory.json"
 
@@ -160,7 +161,7 @@ def run_cells(policy: Policy, kind: str, samples: Sequence[Sample], draw: int, f
     if any(all(cell[name] == value for name, value in head.items()) for cell in document["cells"]):
         return
     settings: dict[str, Any]
-    views = fitting_views(good, policy) if kind == TILED else Views()
+    views = fitting_views([*good, *defects], policy) if kind == TILED else Views()
     made_of = {"good": len(good), "defects": len(defects), "test": len(test), "views": str(views)}
     if kind == TILED and views == Views():
         same = head | {"kind": "real"}
@@ -198,10 +199,10 @@ def add_cell(cell: Mapping[str, Any]) -> None:
 
     with locked(FILE.parent):
         document = read_results()
-        place = ("kind", "category", "draw")
+        place, most = ("kind", "category", "draw"), str(max(GOOD))
         for old in document["cells"]:
-            if all(old[name] == cell[name] for name in (*place, "images")) and PADIM in old["settings"]["30"]:
-                cell["settings"]["30"][PADIM] = old["settings"]["30"][PADIM]  # of the same images, whatever is ours
+            if all(old[name] == cell[name] for name in (*place, "images")) and PADIM in old["settings"][most]:
+                cell["settings"][most][PADIM] = old["settings"][most][PADIM]  # of the same images, whatever is ours
         others = [other for other in document["cells"] if any(other[name] != cell[name] for name in place)]
         document["cells"] = sorted([*others, cell], key=lambda one: tuple(str(one[name]) for name in place))
         lines = ",\n  ".join(json.dumps(one) for one in document["cells"])
@@ -276,6 +277,24 @@ def difference_table(cells: Sequence[Mapping[str, Any]]) -> str:
     return table(["AUROC in points", "mean of categories [95 %]"], rows)
 
 
+def tiles_table(tiled: Sequence[Mapping[str, Any]], whole: Sequence[Mapping[str, Any]]) -> str:
+    """What tiles add: each category with tiles minus whole images, in points, on the draws that both have."""
+    names = {"deviation alone": "auroc", "both": "auroc", "both, and the labels' rule": "auroc"}
+    columns = [*names.items(), ("both", "balanced_accuracy"), ("both, and the labels' rule", "balanced_accuracy")]
+    titles, differences = [], []
+    for name, metric in columns:
+        first, second = (values(cells, str(max(GOOD)), name, metric) for cells in (tiled, whole))
+        differences.append({place: first[place] - second[place] for place in sorted(first.keys() & second.keys())})
+        titles.append(f"{name}: {METRICS[metric]}")
+    means = [of_categories(own) for own in differences]
+    cut = sorted({cell["category"] for cell in tiled if cell["views"] != str(Views())})
+    rows = [
+        [category, *(f"{100 * own[category]:+.1f}" if category in own else "–" for own in means)] for category in cut
+    ]
+    rows.append(["mean of all categories", *map(percent, differences)])
+    return table(["tiles minus whole images, points", *titles], rows)
+
+
 def category_table(cells: Sequence[Mapping[str, Any]]) -> str:
     """AUROC of each category, mean of its draws."""
     columns = {
@@ -347,6 +366,7 @@ def to_markdown(cells: Sequence[Mapping[str, Any]]) -> str:
                 *([TILES] if kind == TILED else []),
                 *(mean_table(own, str(count)) for count in GOOD if str(count) in own[0]["settings"]),
                 difference_table(own),
+                *([tiles_table(own, [c for c in cells if c["kind"] == "real"])] if kind == TILED else []),
                 category_table(own),
             ]
             if values(own, "30", "map", "pixel_auroc"):
@@ -386,10 +406,13 @@ def main() -> None:
     parser.add_argument("--policy", default="embedded")
     parser.add_argument("--draws", type=int, default=DRAWS)
     parser.add_argument("--only", nargs="+", choices=[*CATEGORIES, "procedural"], metavar="CATEGORY")
-    parser.add_argument("--padim", action="store_true", help="measure PaDiM's maps instead; needs the package anomalib")
-    parser.add_argument("--tiles", action="store_true", help="measure `lriad remember --tiles auto` instead")
-    parser.add_argument("--table", action="store_true", help="measure nothing: write the tables of what is done")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument("--padim", action="store_true", help="measure PaDiM's maps instead; needs the package anomalib")
+    other.add_argument("--tiles", action="store_true", help="measure `lriad remember --tiles auto` instead")
+    other.add_argument("--table", action="store_true", help="measure nothing: write the tables of what is done")
     args = parser.parse_args()
+    if "procedural" in (args.only or ()) and (args.tiles or args.padim):
+        parser.error("--tiles and --padim are of real categories")
     if args.table:
         FILE.with_suffix(".md").write_text(to_markdown(read_results()["cells"]), encoding="utf-8")
         return

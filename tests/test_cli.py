@@ -584,7 +584,8 @@ def test_a_memory_of_as_many_tiles_as_the_eyes_need(lriad: Run, tmp_path: Path) 
     auto = ("--output", memory, "--tiles", "auto")
     code, out, err = lriad("remember", tmp_path / "good", "--object", "plate", *auto)
     assert (code, out) == (0, "")
-    assert err.splitlines()[-2] == "looks at 2 x 2 tiles of each image (an inspection takes up to 4 times as long)"
+    chosen = "looks at 2 tiles along the longer side of each image; each takes about as long as a whole one"
+    assert err.splitlines()[0] == chosen
     found = lriad("inspect", tmp_path / "more", "--memory", memory, "--mode", "fast", "--output", tmp_path / "v.jsonl")
     assert found[0] in (0, 1)
     rows = [json.loads(line) for line in (tmp_path / "v.jsonl").read_text().splitlines()]
@@ -598,7 +599,12 @@ def test_a_memory_of_as_many_tiles_as_the_eyes_need(lriad: Run, tmp_path: Path) 
     region = ("--object", "plate", "--roi", "0,0,300,300")
     code, _, err = lriad("remember", tmp_path / "good", *region, *auto)
     assert code == 0
-    assert err.splitlines()[-2] == "looks at whole regions: the policy's eyes see them about as large as they are"
+    assert err.splitlines()[0] == "looks at whole regions: the policy's eyes see them about as large as they are"
+    code, _, err = lriad("remember", tmp_path / "more", "--add-to", memory, "--roi", "0,0,300,300", *auto)
+    assert code == 0
+    code, _, err = lriad("remember", tmp_path / "more", "--add-to", memory, "--roi", "0,0,200,300", *auto)
+    assert code == 2
+    assert "give no other --roi" in err
 
 
 @pytest.mark.parametrize(("tiles", "expected"), [("abc", "auto, or 1 to 16"), ("1.5", "auto"), ("0", "1 to 16")])

@@ -21,7 +21,9 @@ from lriad.verdict import Mode
 
 if TYPE_CHECKING:
     from lriad.data import Sample, SampleTable
+    from lriad.data.views import Views
     from lriad.evaluation import Evaluation
+    from lriad.policy import Policy
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -367,26 +369,30 @@ def remember(
     from lriad.memory import remember as make
     from lriad.memory.making import explained_views, with_eyes
 
-    fitting = tiles == "auto" and add_to is None
-    views = _views(roi, _number_of_tiles(tiles))
-    if object_name is None and add_to is not None:
-        object_name = load_memory(add_to).object_name
+    before = load_memory(add_to) if add_to is not None else None
+    fitting = tiles == "auto" and before is None
+    count = _number_of_tiles(tiles)
+    if tiles == "auto" and before is not None and roi is not None:
+        count = before.views.tiles
+    views = _views(roi, count)
+    if object_name is None and before is not None:
+        object_name = before.object_name
     if object_name is None:
         raise LriadError("which part is it? Name it in words, such as --object 'magnetic tile'")
     for path in (*paths, *(defects or [])):
         if not os.path.lexists(os.path.expanduser(path)) and glob.escape(path) == path:
             raise LriadError(f"{path}: no such file or folder")
-    good = photographs(paths, object_name)
-    seeing: Any = policy
-    why_whole = ""
+    good, bad = photographs(paths, object_name), photographs(defects or [], object_name)
+    seeing: str | Policy = policy
     if fitting:
         seeing = with_eyes(policy, device)
-        views, why_whole = explained_views(good, seeing, views.roi if views else None)
+        views, why = explained_views([*good, *bad], seeing, views.roi if views else None)
+        typer.echo(_looks_at(views, why), err=True)
     made = make(
         good,
         output,
         policy=seeing,
-        defects=photographs(defects or [], object_name),
+        defects=bad,
         add_to=add_to,
         views=views,
         device=device,
@@ -395,8 +401,6 @@ def remember(
     for line in made.warnings:
         typer.echo(f"warning: {_plain(line)}", err=True)
     memory = made.memory
-    if fitting:
-        typer.echo(_looks_at(memory.look.layout, "region" if roi else "image", why_whole), err=True)
     decides = "the labels' rule decides" if memory.rule else f"false alarms: about {memory.promised_rate:.1%}"
     typer.echo(f"{output}: {memory.setting} of a {memory.object_name}; {decides}", err=True)
 
@@ -413,13 +417,14 @@ def _number_of_tiles(text: str | None) -> int | None:
         raise LriadError(f"tiles {text!r}: expected auto, or 1 to {MAX_TILES} along the longer side") from None
 
 
-def _looks_at(layout: tuple[int, int], what: str, why_whole: str) -> str:
+def _looks_at(views: Views, why: str) -> str:
     """What `--tiles auto` has chosen, in a line."""
-    columns, rows = layout
-    if columns * rows == 1:
-        return f"looks at whole {what}s: {why_whole}"
+    what = "region" if views.roi else "image"
+    if views.tiles == 1:
+        return f"looks at whole {what}s: {why}"
     return (
-        f"looks at {columns} x {rows} tiles of each {what} (an inspection takes up to {columns * rows} times as long)"
+        f"looks at {views.tiles} tiles along the longer side of each {what}{f' ({why})' if why else ''}; "
+        "each takes about as long as a whole one"
     )
 
 

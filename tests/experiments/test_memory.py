@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from lriad.data import load_dataset
 from lriad.data.synthetic import make_dataset
+from lriad.memory import load_memory
 from lriad.policy import load_policy
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "experiments"))
@@ -51,12 +54,27 @@ def test_images_that_are_looked_at_whole_have_the_numbers_that_are_there(drawing
     assert tiled["views"] == "whole images"
 
 
+def test_tiles_are_of_what_is_larger_than_the_eyes_see(drawings, results, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "rival_rows", lambda *given: {})
+    large = []
+    for index, sample in enumerate(drawings):
+        Image.open(sample.image).resize((640, 640)).save(tmp_path / f"{index}.png")
+        large.append(replace(sample, image=str(tmp_path / f"{index}.png")))
+    for _ in range(2):  # the second time there is nothing to do
+        memory.run_cells(load_policy("embedded"), memory.TILED, large, 0, tmp_path)
+    [cell] = cells_of(results, memory.TILED)
+    assert cell["views"] == "2 tiles"
+    assert set(cell["settings"]) == {"6"}
+    assert load_memory(tmp_path / "memories" / "leather-0-6-tiles.memory").views.tiles == 2
+
+
 def test_tiles_have_tables_of_their_own(results):
     def cell(kind: str, **settings: float) -> dict:
         rows = {
             name[1:]: {"both": {"auroc": value}, "patch memory": {"auroc": 0.5}} for name, value in settings.items()
         }
-        return {"category": "pcb", "kind": kind, "draw": 0, "policy": "p", "date": "d", "defects": 3, "settings": rows}
+        head = {"category": "pcb", "kind": kind, "draw": 0, "policy": "p", "date": "d", "defects": 3}
+        return head | {"views": "2 tiles", "settings": rows}
 
     text = memory.to_markdown([cell("real", _4=0.6, _6=0.7), cell(memory.TILED, _6=0.9)])
     whole, tiled = text.split("## Real categories, in as many tiles")
@@ -64,3 +82,4 @@ def test_tiles_have_tables_of_their_own(results):
     assert "| both | 70.0 [70.0, 70.0]" in whole
     assert "| 4 good | AUROC" not in tiled
     assert "| both | 90.0 [90.0, 90.0]" in tiled
+    assert "| pcb | – | +20.0 |" in tiled

@@ -65,7 +65,7 @@ def test_images_of_several_shapes_are_looked_at_whole(embedded, tmp_path):
 
 def test_most_images_tell_how_many(embedded, tmp_path):
     assert fitting_views(images(tmp_path, (640, 640), (640, 640), (1600, 1600)), embedded) == Views(None, 2)
-    assert fitting_views(images(tmp_path, (640, 640), (1600, 1600)), embedded) == Views(None, 2)
+    assert fitting_views(images(tmp_path, (640, 640), (1600, 1600)), "embedded") == Views(None, 2)
     assert explained_views(images(tmp_path, (640, 640)), embedded)[1] == ""
 
 
@@ -85,8 +85,9 @@ def test_the_grid_of_patches_tells_what_eyes_without_a_size_of_their_own_see(qwe
     assert fitting_views(images(tmp_path, (640, 640)), qwen) == Views(None, 6)
     assert fitting_views(images(tmp_path, (84, 84)), qwen) == Views()
     assert fitting_views(images(tmp_path, (168, 56)), qwen) == Views()  # long, and seen in full size
-    # An image 200 times as long as wide is none that they can take.
-    assert fitting_views(images(tmp_path, (640, 640), (2100, 10)), qwen) == Views(None, 6)
+    # An image more than 200 times as long as wide is none that they can take, but in tiles.
+    assert fitting_views(images(tmp_path, (1050, 5), (1050, 5)), qwen) == Views(None, 9)
+    assert fitting_views(images(tmp_path, (640, 640), (2100, 10)), qwen) == Views()
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
@@ -105,3 +106,15 @@ def test_what_cannot_be_read_does_not_count(embedded, tmp_path):
     assert fitting_views([*unreadable, *images(tmp_path, (640, 640))], embedded) == Views(None, 2)
     assert fitting_views(unreadable, embedded, (0, 0, 9, 9)) == Views((0, 0, 9, 9))
     assert fitting_views([], embedded) == Views()
+
+
+def test_a_few_pixels_make_no_other_layout(embedded, tmp_path):
+    views = fitting_views(images(tmp_path, (1000, 666), (1000, 667), (1000, 668)), embedded)
+    assert views == Views(None, 3)
+    assert views.layout((1000, 667)) == (3, 2)
+
+
+def test_more_tiles_than_there_may_be_are_told(embedded, tmp_path):
+    views, why = explained_views(images(tmp_path, (9600, 40), (9600, 40)), embedded)
+    assert views == Views(None, MAX_TILES)
+    assert why == "its eyes need 30, more cannot be had"

@@ -15,6 +15,8 @@ from lriad.errors import LriadError
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels; the last two lie outside."""
 
+_SLACK = 0.05
+"""Of a tile: how much longer than so many tiles the shorter side may be. A few pixels must not make another layout."""
 _OVERLAP = 0.2
 """Of a tile with its neighbour, so that a defect on the border is whole in one of them."""
 MAX_TILES = 16
@@ -65,7 +67,7 @@ class Views:
         """
         _, _, width, height = self._region(size)
         longer, shorter = max(width, height), min(width, height)
-        across = max(1, math.ceil(self.tiles * shorter / longer))
+        across = max(1, math.ceil(self.tiles * shorter / longer - _SLACK))
         return (self.tiles, across) if width >= height else (across, self.tiles)
 
     def _region(self, size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -146,53 +146,59 @@ def with_eyes(policy: str | Path | Policy, device: str | None = None) -> Policy:
     return load_policy(str(policy), device=device)
 
 
-def fitting_views(good: Sequence[Sample], policy: Policy, roi: tuple[int, int, int, int] | None = None) -> Views:
+def fitting_views(
+    images: Sequence[Sample], policy: str | Path | Policy, roi: tuple[int, int, int, int] | None = None
+) -> Views:
     """The tiles with which the policy's eyes see these images about as large as they are.
 
     An image wants as many as it is shrunk for the eyes, and all get what most of them want (the median), or none where
-    these would not lie alike in all of them: a memory compares tile with tile. Images that `remember` will refuse do
-    not count.
+    these would not lie alike in all of them: a memory compares tile with tile. What cannot be read does not count.
 
     Args:
-        good: Images of good parts, for `remember`.
-        policy: The policy that will inspect, loaded.
+        images: Good images, and defects where there are any, for `remember`.
+        policy: The policy that will inspect, as for `remember`.
         roi: Region of interest as left, top, width and height in pixels; None for the whole image.
 
     Raises:
-        LriadError: A number of the region is out of its range.
+        LriadError: A number of the region is out of its range, or the policy is a server's.
     """
-    return explained_views(good, policy, roi)[0]
+    return explained_views(images, policy, roi)[0]
 
 
 def explained_views(
-    good: Sequence[Sample], policy: Policy, roi: tuple[int, int, int, int] | None = None
+    images: Sequence[Sample], policy: str | Path | Policy, roi: tuple[int, int, int, int] | None = None
 ) -> tuple[Views, str]:
-    """As `fitting_views`, with the reason in words where there are no tiles, else ''."""
-    whole = Views(roi)
+    """As `fitting_views`, with the reason in words where there are none, or too few, else ''."""
+    policy, whole = with_eyes(policy), Views(roi)
     sizes: list[tuple[int, int]] = []
-    tiles: list[int] = []
-    wanted: dict[tuple[int, int], int] = {}
-    for sample in good:
+    boxes: list[tuple[int, int]] = []
+    for sample in images:
         with suppress(LriadError):
             size = open_image(sample.image).size
-            if size not in wanted:
-                wanted[size] = _wanted_tiles(policy, sample.object_name, whole, size)
+            [(left, top, right, bottom)] = whole.boxes(size)
+            boxes.append((right - left, bottom - top))
             sizes.append(size)
-            tiles.append(wanted[size])
-    views = Views(roi, median_low(tiles)) if tiles else whole
+    if not sizes:
+        return whole, "none of them can be read"
+    wanted = {box: _wanted_tiles(policy, images[0].object_name, box) for box in {*boxes}}
+    most = median_low([wanted[box] for box in boxes])
+    views = Views(roi, min(most, MAX_TILES))
     if len({views.layout(size) for size in sizes}) > 1:
         return whole, "they have several shapes, which tiles would not cut alike"
-    return views, "" if views.tiles > 1 else "the policy's eyes see them about as large as they are"
+    if views.tiles == 1:
+        return views, "the policy's eyes see them about as large as they are"
+    return views, f"its eyes need {most}, more cannot be had" if most > MAX_TILES else ""
 
 
-def _wanted_tiles(policy: Policy, object_name: str, views: Views, size: tuple[int, int]) -> int:
-    """Of images of this size."""
-    [(left, top, right, bottom)] = views.boxes(size)
+def _wanted_tiles(policy: Policy, object_name: str, size: tuple[int, int]) -> int:
+    """How many tiles along its longer side an image, or a region, of this size wants."""
     # What the eyes are given is a matter of size alone.
-    blank = Image.new("RGB", (right - left, bottom - top))
-    seen = policy.size_seen(policy.encode(blank, object_name))
-    shrunk = max(own / given for own, given in zip(blank.size, seen, strict=True))
-    return max(1, min(round(shrunk), MAX_TILES))
+    try:
+        seen = policy.size_seen(policy.encode(Image.new("RGB", size), object_name))
+    except LriadError:  # too long for its breadth: of its tiles each is a square
+        size = (max(size), max(size))
+        seen = policy.size_seen(policy.encode(Image.new("RGB", size), object_name))
+    return max(1, round(max(own / given for own, given in zip(size, seen, strict=True))))
 
 
 def _one_name(samples: Sequence[Sample], before: Memory | None) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lriad.policy import Policy
 
 _BATCH = 16
+"""Views that are looked at together, about."""
 _LARGEST_HALF = 65_000.0
 
 
@@ -65,8 +66,9 @@ def see(
     seen: list[Seen] = []
     problems: list[str] = []
     with tqdm(total=len(samples), desc="looking", unit="image", disable=None if progress and samples else True) as bar:
-        for start in range(0, len(samples), _BATCH):
-            part = samples[start : start + _BATCH]
+        together = max(1, _BATCH // views.tiles**2)
+        for start in range(0, len(samples), together):
+            part = samples[start : start + together]
             batch: list[tuple[Sample, str, str, Look, list[Any]]] = []
             for sample in part:
                 try:

@@ -135,8 +135,9 @@ def test_a_prompt_has_evidence_and_notes_now_and_then():
     contexts = [text._context(lesson, text._evidence(lesson, rng), rng) for _ in range(400)]
     assert 0.6 < np.mean([context.evidence != "" for context in contexts]) < 0.8
     assert 0.04 < np.mean([context.note != "" for context in contexts]) < 0.16
-    bare = text.Lesson(row)
-    assert {text._context(bare, text._evidence(bare, rng), rng) for _ in range(50)} == {text.PLAIN}
+    bare = text.Lesson(row, evidence=lesson.evidence)
+    assert {text._evidence(bare, rng) for _ in range(50)} == {None}
+    assert {text._context(bare, None, rng) for _ in range(50)} == {text.PLAIN}
 
 
 def test_the_reasoning_says_first_what_the_evidence_is_where_the_prompt_has_it():

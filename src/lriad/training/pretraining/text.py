@@ -174,7 +174,7 @@ def _name(row: dict[str, Any], rng: np.random.Generator) -> str:
 
 def _evidence(lesson: Lesson, rng: np.random.Generator) -> Evidence | None:
     """What the prompt says of a comparison."""
-    return lesson.evidence if lesson.evidence and rng.random() < _EVIDENCE_SHARE else None
+    return lesson.evidence if lesson.evidence and not lesson.bare and rng.random() < _EVIDENCE_SHARE else None
 
 
 def _context(lesson: Lesson, evidence: Evidence | None, rng: np.random.Generator) -> Context:
