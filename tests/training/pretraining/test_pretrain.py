@@ -140,17 +140,6 @@ def test_a_prompt_has_evidence_and_notes_now_and_then():
     assert {text._context(bare, None, rng) for _ in range(50)} == {text.PLAIN}
 
 
-def test_the_reasoning_says_first_what_the_evidence_is_where_the_prompt_has_it():
-    row = {"object_name": "gear", "label": "normal", "defect_type": None, "place": None}
-    seen = evidence.Evidence(10, "centre", 4.5, 0)
-    lesson = text.Lesson(row, evidence=seen, bare=False)
-    said, compared = (
-        lesson.completion("gear", np.random.default_rng(0), fast=False, evidence=one) for one in (None, seen)
-    )
-    assert compared == said.replace("<think>", f"<think>Beside good samples it is {text.UNUSUAL[3]}. ")
-    assert f"this one is {text.UNUSUAL[3]}:" in seen.line
-
-
 def test_the_channels_are_measured_on_what_the_eyes_learn_from(finished):
     output, _ = finished
     rows = [row for name in (*UNSEEN, *TAUGHT) for row in _rows(output, name)]

@@ -102,17 +102,13 @@ class Lesson:
         """The place that is named."""
         return self.suspicion[1] if self.suspicion else self.row["place"]
 
-    def completion(self, name: str, rng: np.random.Generator, *, fast: bool, evidence: Evidence | None = None) -> str:
-        """A completion for it, in which the object is called `name`.
-
-        With evidence in the prompt the reasoning says first what that is: the answer is read from the reasoning.
-        """
+    def completion(self, name: str, rng: np.random.Generator, *, fast: bool) -> str:
+        """A completion for it, in which the object is called `name`."""
         if fast:
             return f"{FAST_PREFIX}<answer>{ANSWERS[self.row['label']]}</answer>"
         seed = int(rng.integers(1 << 31))
         reasoning = narrate(name, self.kind, self.place, seed, doubtful=self.suspicion is not None)
-        compared = f"Beside good samples it is {UNUSUAL[how_unusual(evidence.z)]}. " if evidence else ""
-        return build_completion(compared + reasoning, self.row["label"])
+        return build_completion(reasoning, self.row["label"])
 
 
 def lessons_from(
@@ -207,11 +203,10 @@ def _collate(processor: Any, lessons: Sequence[Lesson], rng: np.random.Generator
         prompt = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         prompt = prompt.replace(image, image * architecture.IMAGE_TOKENS)
         fast = rng.random() < _FAST_SHARE
-        completion = lesson.completion(name, rng, fast=fast, evidence=evidence)
+        completion = lesson.completion(name, rng, fast=fast)
         prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
         encoded = tokenizer(completion, add_special_tokens=False, return_offsets_mapping=True)
         phrases = (name, *telling_phrases(lesson.kind), *([lesson.place] if lesson.place else []))
-        phrases += (UNUSUAL[how_unusual(evidence.z)],) if evidence else ()
         sequences.append(prompt_ids + encoded["input_ids"] + [tokenizer.eos_token_id])
         starts.append(len(prompt_ids))
         tellings.append(_overlapping(completion, phrases, encoded["offset_mapping"]))
