@@ -578,7 +578,8 @@ def test_images_that_are_cut_in_other_tiles_are_not_compared(policy, tmp_path):
     views = Views(tiles=4)
     memory = remember(good, tmp_path / "m", policy=policy, views=views).memory
     assert memory.look.layout == (4, 3)
-    other = picture("other.png", (160, 121))
+    assert Inspector(policy, mode="fast", memory=memory).inspect(picture("near.png", (160, 121)).image, NAME).view
+    other = picture("other.png", (160, 130))
     found = error_of(Inspector(policy, mode="fast", memory=memory).inspect, other.image, NAME)
     assert "4 x 4 tiles" in found
     assert "4 x 4 tiles" in error_of(remember, [other], tmp_path / "n", policy=policy, add_to=tmp_path / "m")
