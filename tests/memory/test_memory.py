@@ -623,7 +623,7 @@ def test_a_calibration_made_with_a_memory_decides_by_its_score(policy, parts, ma
         one = inspector.inspect(sample.image, NAME)
         # The limit is the score of one of them, which a single image need not meet to the last bit: the score counts in
         # spreads of the good parts' log-odds, which with a tiny policy are as small as a thousandth.
-        assert one.p_defect == pytest.approx(row["p_defect"], abs=1e-5)
+        assert one.p_defect == pytest.approx(row["p_defect"], abs=1e-4)
         assert one.score == pytest.approx(row["score"], abs=1e-3)
         assert one.decision == calibration.decide(row["label"], one.score)
         assert one.calibration == calibration.sha256
