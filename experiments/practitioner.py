@@ -1,12 +1,14 @@
 """The practitioner's case: 20, 50 or 100 labelled images of one part, and every other one to inspect.
 
     LRIAD_REAL_DATA=FOLDER python experiments/practitioner.py --output runs/practitioner
+    LRIAD_REAL_DATA=FOLDER python experiments/practitioner.py --only toy_alien --try 50 learning_rate=3e-3
 
 On each real category and on identical splits: the policy as it is, with a memory and a rule that `lriad remember` makes
 of the N images, the policy after `lriad train` on them, and what one would try first instead (`rivals.py`; anomalib's
 PaDiM too, where that package is installed). A cell that stands in docs/results/practitioner.json with the same images
-and settings is not done again, so the command resumes, and several may share the work with --only. No image leaves the
-folder of the data: the results hold numbers only.
+and settings is not done again, so the command resumes, and several may share the work with --only. With `--try` it
+trains on N images with other settings of the recipe, prints what comes of it, and writes no results. No image leaves
+the folder of the data: the results hold numbers only.
 """
 
 from __future__ import annotations
@@ -243,7 +245,7 @@ def run_zero_shot(task: Task, policy: str, sha256: str) -> dict[str, tuple[Judge
     return inspected(task, policy, task.output / "zero-shot" / f"{task.category}-{sha256[:8]}", ZERO_SHOT)
 
 
-def training_recipe(policy: str, data: str = "", output: str = "", seed: int = 0) -> Any:
+def training_recipe(policy: str, data: str = "", output: str = "", seed: int = 0, changes: Sequence[str] = ()) -> Any:
     """The recipe embedded-cpu on N images: all of them are trained on, for a constant number of steps."""
     from lriad.training import load_recipe
 
@@ -255,11 +257,13 @@ def training_recipe(policy: str, data: str = "", output: str = "", seed: int = 0
         **({"output": output} if output else {}),
         "seed": seed,
     }
-    return load_recipe("embedded-cpu", [f"{key}={value}" for key, value in settings.items()])
+    return load_recipe("embedded-cpu", [*(f"{key}={value}" for key, value in settings.items()), *changes])
 
 
-def run_trained(task: Task, policy: str, settings: Mapping[str, Any]) -> dict[str, tuple[Judged, dict[str, float]]]:
-    """`lriad train` on the N images, then inspection."""
+def run_trained(
+    task: Task, policy: str, settings: Mapping[str, Any], changes: Sequence[str] = ()
+) -> dict[str, tuple[Judged, dict[str, float]]]:
+    """`lriad train` on the N images, then inspection; `changes` are other settings than the recipe's, KEY=VALUE."""
     from lriad.training import train
 
     name = f"{task.category}-{ids_hash(task.train)}-draw{task.draw}-{settings_hash(settings)}"
@@ -268,7 +272,7 @@ def run_trained(task: Task, policy: str, settings: Mapping[str, Any]) -> dict[st
     listed.parent.mkdir(parents=True, exist_ok=True)
     listed.write_text("".join(_manifest_line(sample) for sample in task.train), encoding="utf-8")
     if not (run / "adapter").exists():
-        train(training_recipe(policy, f"jsonl:{listed}", str(run), task.draw))
+        train(training_recipe(policy, f"jsonl:{listed}", str(run), task.draw, changes))
     return inspected(task, str(run), run / "inspection", TRAINED)
 
 
@@ -643,6 +647,16 @@ def run_category(
     write_report(file, figure=True)
 
 
+def try_settings(category: str, n: int, changes: Sequence[str], policy: str, output: Path) -> None:
+    """Train on N images with other settings than the recipe's, and print what comes of it."""
+    samples = real_category(category)
+    divided = divide(samples, 0, (n,))
+    task = Task(category, samples, divided.train[n], divided.test, 0, output)
+    for name, (judged, _) in run_trained(task, policy, {"changes": list(changes)}, changes).items():
+        found = measured(truth_of(task.test), judged)
+        print(f"{category}, N = {n}, {' '.join(changes)}: {name}: {found}")
+
+
 def real_category(name: str) -> list[Sample]:
     """The images of a real category.
 
@@ -666,7 +680,14 @@ def main() -> None:
     parser.add_argument(
         "--without-training", action="store_true", help="all but lriad train, which takes minutes a cell"
     )
+    parser.add_argument(
+        "--try", nargs="+", dest="tried", metavar=("N", "KEY=VALUE"), help="other settings of lriad train; only printed"
+    )
     args = parser.parse_args()
+    if args.tried:
+        for category in args.only:
+            try_settings(category, int(args.tried[0]), args.tried[1:], args.policy, args.output)
+        return
     ours = [] if args.rivals_only else policy_methods(args.policy, train=not args.without_training)
     methods = [*ours, *rival_methods()]
     for category in args.only:

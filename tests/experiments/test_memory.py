@@ -22,7 +22,7 @@ memory = importlib.import_module("memory")
 
 @pytest.fixture
 def results(tmp_path, monkeypatch):
-    """An empty file of results."""
+    """An empty file of results in place of the repository's, and memories of few images."""
     monkeypatch.setattr(memory, "FILE", tmp_path / "memory.json")
     monkeypatch.setattr(memory, "GOOD", (4, 6))
     return tmp_path / "memory.json"
@@ -41,8 +41,7 @@ def cells_of(file: Path, kind: str) -> list[dict]:
     return [cell for cell in json.loads(file.read_text())["cells"] if cell["kind"] == kind]
 
 
-def test_images_that_are_looked_at_whole_have_the_numbers_that_are_there(drawings, results, tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "rival_rows", lambda *given: {"patch memory": {"auroc": 0.5}})
+def test_images_that_are_looked_at_whole_have_the_numbers_that_are_there(drawings, results, tmp_path):
     policy = load_policy("embedded")
     with pytest.raises(SystemExit, match="run that first"):
         memory.run_cells(policy, memory.TILED, drawings, 0, tmp_path)
@@ -51,11 +50,11 @@ def test_images_that_are_looked_at_whole_have_the_numbers_that_are_there(drawing
     [whole], [tiled] = cells_of(results, "real"), cells_of(results, memory.TILED)
     assert set(whole["settings"]) == {"4", "6"}
     assert tiled["settings"] == {"6": whole["settings"]["6"]}
+    assert {"both, and the labels' rule", "patch memory", "logistic regression"} < set(tiled["settings"]["6"])
     assert tiled["views"] == "whole images"
 
 
-def test_tiles_are_of_what_is_larger_than_the_eyes_see(drawings, results, tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "rival_rows", lambda *given: {})
+def test_tiles_are_of_what_is_larger_than_the_eyes_see(drawings, results, tmp_path):
     large = []
     for index, sample in enumerate(drawings):
         Image.open(sample.image).resize((640, 640)).save(tmp_path / f"{index}.png")

@@ -621,10 +621,11 @@ def test_a_calibration_made_with_a_memory_decides_by_its_score(policy, parts, ma
     inspector = Inspector(policy, mode="fast", memory=made.memory, calibration=calibration)
     for sample, row in zip(samples, rows, strict=True):
         one = inspector.inspect(sample.image, NAME)
-        # The limit is the score of one of them, which a single image need not meet to the last bit: the score counts in
-        # spreads of the good parts' log-odds, which with a tiny policy are as small as a thousandth.
+        # The limit is the score of one of them, which a single image need not meet to the last bit: the score counts
+        # what is rounded in p_defect in spreads of the good parts, and is exactly this of what was said of each.
         assert one.p_defect == pytest.approx(row["p_defect"], abs=1e-4)
-        assert one.score == pytest.approx(row["score"], abs=1e-3)
+        assert one.score == made.memory.rank(one.p_defect, one.deviation, "fast").score
+        assert row["score"] == made.memory.rank(row["p_defect"], row["deviation"], "fast").score
         assert one.decision == calibration.decide(row["label"], one.score)
         assert one.calibration == calibration.sha256
         assert one.threshold is None  # which is one on p_defect
