@@ -448,6 +448,32 @@ def test_tiles_and_a_region_speak_of_the_whole_image(policy, tmp_path):
         list(Inspector(policy, memory=memory, views=Views(None, 3)).inspect_samples(samples))
 
 
+def test_tiles_of_several_images_that_cores_share_give_what_each_image_gives(policy, tmp_path):
+    rng = np.random.default_rng(2)
+    samples = []
+    for index in range(7):
+        file = tmp_path / f"{index}.png"
+        draw_part(rng, defect=index == 6, size=256).save(file)
+        samples.append(Sample(file.name, str(file), "normal", "plate", NAME))
+    memory = remember(samples[:5], tmp_path / "m", policy=policy, views=Views(tiles=2)).memory
+    asked = samples[4:]  # one in memory, a good and a bad one
+    threads = torch.get_num_threads()
+    inspector = Inspector(policy, mode="fast", memory=memory)
+    try:
+        torch.set_num_threads(1)
+        alone = [inspector.inspect(sample.image, NAME) for sample in asked]
+        torch.set_num_threads(2)
+        parts = [inspector.prepare(sample.image, NAME) for sample in asked]
+        together = inspector.judge(parts, len(parts))
+    finally:
+        torch.set_num_threads(threads)
+    for one, other in zip(alone, together, strict=True):
+        assert (one.view, one.decision) == (other.view, other.decision)
+        assert one.p_defect == pytest.approx(other.p_defect, abs=1e-4)
+        assert one.deviation == pytest.approx(other.deviation, rel=5e-3, abs=1e-3)
+        np.testing.assert_allclose(one.heatmap, other.heatmap, rtol=1e-2, atol=1e-2)
+
+
 # Bad input
 
 

@@ -445,8 +445,7 @@ class Inspector:
         if self.memory is not None:
             local = cast("Policy", policy)
             with local.vision.holding():
-                seen = iter(local.see(prompts))
-                found = [self._compare(self.memory, part, [next(seen) for _ in part.prompts]) for part in parts]
+                found = self._compare(self.memory, local, parts)
                 completions = self._complete(policy, [prompt for one in found for prompt in one.prompts])
             compared = [*found]
         elif self.heatmap:
@@ -491,7 +490,8 @@ class Inspector:
         else:
             local = cast("Policy", policy)
             with local.vision.holding():
-                heatmap = self._compare(self.memory, part, local.see(part.prompts)).whole.map_HW
+                [one] = self._compare(self.memory, local, [part])
+            heatmap = one.whole.map_HW
         return Explanation(heatmap, self._boxes(heatmap, part.size))
 
     def _relevance(self, prompts: Sequence[Any]) -> list[Relevance | None]:
@@ -520,25 +520,33 @@ class Inspector:
             return policy.reason(prompts, max_new_tokens=self.max_new_tokens)
         return policy.fast(prompts)
 
-    def _compare(self, memory: Memory, part: Part, depths: list[list[Any]]) -> _Compared:
-        """The image against the memory, and its prompts with what comes of it."""
+    def _compare(self, memory: Memory, policy: Policy, parts: Sequence[Part]) -> list[_Compared]:
+        """Images against the memory, and their prompts with what comes of it."""
         import numpy as np
+        import torch
 
         from lriad.memory.patches import image_deviation
         from lriad.memory.seen import rounded
 
-        # As the memory's own images were seen.
-        depths = [rounded(view) for view in depths]
-        unusual = [memory.unusual(view, part.group, index) for index, view in enumerate(depths)]
-        prompts = [
-            self._encoded(
-                crop, part.object_name, replace(self.context, evidence=memory.judge(one, part.group).evidence)
-            )
-            for crop, one in zip(part.crops, unusual, strict=True)
-        ]
-        deviation = image_deviation(np.concatenate([one.ravel() for one in unusual]))
-        whole = memory.judge(stitch(unusual, part.boxes, part.size), part.group, deviation)
-        return _Compared(whole, prompts, depths)
+        depths = policy.see([prompt for part in parts for prompt in part.prompts])
+        views = [(part, index) for part in parts for index in range(len(part.prompts))]
+
+        def against_memory(one: list[tuple[tuple[Part, int], list[Any]]]) -> tuple[Any, Any, Any]:
+            [((part, index), maps)] = one
+            seen = rounded(maps)  # as the memory's own images were seen
+            unusual = memory.unusual(seen, part.group, index)
+            told = replace(self.context, evidence=memory.judge(unusual, part.group).evidence)
+            return seen, unusual, self._encoded(part.crops[index], part.object_name, told)
+
+        with torch.inference_mode():  # without which the cores would not share the views
+            waiting = iter(policy.in_parts(against_memory, [*zip(views, depths, strict=True)], 1))
+        outcomes = []
+        for part in parts:
+            seen, unusual, prompts = zip(*islice(waiting, len(part.prompts)), strict=True)
+            deviation = image_deviation(np.concatenate([one.ravel() for one in unusual]))
+            whole = memory.judge(stitch(unusual, part.boxes, part.size), part.group, deviation)
+            outcomes.append(_Compared(whole, [*prompts], [*seen]))
+        return outcomes
 
     def _verdict(
         self,

@@ -121,8 +121,7 @@ def remember(
     parts = len({image.group for image in memory.good})
     if parts < FEW:
         warnings.append(
-            f"{parts} good parts can promise no false-alarm rate below 1 in {parts + 1}; "
-            "more can be added later (--add-to)"
+            f"{parts} good parts can promise no false-alarm rate below 1 in {parts + 1}, more of them a lower one"
         )
     memory.save(output)
     return Remembered(memory, tuple(warnings))
