@@ -127,3 +127,26 @@ def test_collate_fills_up_to_a_width():
     batch = collate([prompt], [[7]], 9, "cpu", 5)
     assert batch["input_ids"].tolist() == [[9, 9, 5, 6, 7]]
     assert batch["attention_mask"].tolist() == [[0, 0, 1, 1, 1]]
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(
+    ("items", "together", "threads", "expected"),
+    [
+        (4, 3, 2, [2, 2]),
+        (9, 4, 2, [3, 3, 3]),
+        (3, 1, 2, [1, 1, 1]),
+        (4, 4, 2, [4]),
+        (4, 3, 1, [3, 1]),
+        (5, 2, 8, [2, 2, 1]),
+    ],
+)
+def test_each_core_takes_as_many_items_as_the_others(policy, items, together, threads, expected):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        parts = policy.in_parts(list, range(items), together)
+    finally:
+        torch.set_num_threads(before)
+    assert [len(part) for part in parts] == expected
+    assert [item for part in parts for item in part] == [*range(items)]

@@ -240,19 +240,22 @@ class Policy:
     ) -> list[T]:
         """What is computed of all items, so many at a time.
 
-        On a CPU, but for training, each core takes items of its own: a small model's operations are too short to be
-        shared by several.
+        On a CPU, but for training, each core takes items of its own, as many as the others: a small model's operations
+        are too short to be shared by several.
 
         Args:
             compute: Takes some of the items.
             items: All of them.
-            together: Items that `compute` takes at a time.
+            together: Items that `compute` takes at a time, at most.
             gradients: Whether it takes gradients, of activations, itself.
         """
-        parts = [list(items[start : start + together]) for start in range(0, len(items), together)]
         cores = torch.get_num_threads()
         apart = gradients or torch.is_inference_mode_enabled()
-        if self.device.type != "cpu" or not apart or not 1 < cores <= len(parts):
+        count = -(-len(items) // together)
+        shared = self.device.type == "cpu" and apart and 1 < cores <= count
+        each = -(-len(items) // (-(-count // cores) * cores)) if shared else together
+        parts = [list(items[start : start + each]) for start in range(0, len(items), each)]
+        if not shared:
             return [compute(part) for part in parts]
 
         def alone(part: list[S]) -> T:
