@@ -20,7 +20,7 @@ from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -184,8 +184,17 @@ _UPLOAD = {
     }
 }
 
-Id = Annotated[int, InPath(ge=1, le=2**53)]
-Side = Annotated[int, Query(ge=64, le=2048, description="Of the longer side, in pixels, at most.")]
+
+def _digits(value: Any) -> Any:
+    """Nothing but digits in a path or a query: pydantic would take a line break, a sign or '1.0', too."""
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+        raise ValueError("digits are expected")
+    return value
+
+
+Number = Annotated[int, BeforeValidator(_digits)]
+Id = Annotated[Number, InPath(ge=1, le=2**53)]
+Side = Annotated[Number, Query(ge=64, le=2048, description="Of the longer side, in pixels, at most.")]
 Name = Annotated[str | None, Query(max_length=200)]
 
 
@@ -312,7 +321,7 @@ def create_app(station: Station, settings: Settings | None = None) -> FastAPI:
         truth: Literal["defect", "normal", "none", "any"] = "any",
         q: Name = None,
         order: Order = "newest",
-        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        limit: Annotated[Number, Query(ge=1, le=200)] = 50,
         cursor: Annotated[str | None, Query(max_length=60)] = None,
     ) -> Response:
         """Inspections, some at a time; the review queue is truth=none&order=doubt."""
