@@ -121,7 +121,7 @@ def remember(
     parts = len({image.group for image in memory.good})
     if parts < FEW:
         warnings.append(
-            f"{parts} good parts can promise no false-alarm rate below 1 in {parts + 1}, more of them a lower one"
+            f"{parts} good parts can promise no false-alarm rate below 1 in {parts + 1}: give more for a lower one"
         )
     memory.save(output)
     return Remembered(memory, tuple(warnings))
