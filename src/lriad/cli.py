@@ -210,7 +210,7 @@ def pretrain(
     ] = None,
     products: Annotated[
         int | None,
-        typer.Option(help="Products a category, to teach what a memory says.", show_default="as shipped: none"),
+        typer.Option(help="Products a category, to teach what a memory says; 0: none.", show_default="as shipped"),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of images, batches and weights.")] = 0,
 ) -> None:

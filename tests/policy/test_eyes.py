@@ -26,7 +26,7 @@ def pictures():
 def test_timm_knows_it_by_name():
     tower = timm.create_model("lriad_eyes", kinds=5, grid=3, num_classes=0)
     assert isinstance(tower, Eyes)
-    assert tower.num_features == 192 + 1 + 5 + 9 + 5 + 2
+    assert tower.num_features == 2 * 192 + 1 + 5 + 9 + 5 + 2
 
 
 @torch.inference_mode()
@@ -44,9 +44,20 @@ def test_the_logits_stand_behind_the_tokens_of_their_place(eyes, pictures):
     handed_on = eyes.hand_on(tokens, here, kind, somewhere)
     row, column = 2, 1
     place = handed_on[0, :, row, column]
-    assert torch.equal(place[:192], tokens[0, 3 * row + column])
-    assert place[192] == here[0, 3 * row + column] / 4
-    assert torch.equal(place[193:196], kind[0, 3 * row + column] / 4)
+    assert torch.equal(place[:384], tokens[0, 3 * row + column])
+    assert place[384] == here[0, 3 * row + column] / 4
+    assert torch.equal(place[385:388], kind[0, 3 * row + column] / 4)
+
+
+@torch.inference_mode()
+def test_the_heads_look_each_by_itself_and_their_logits_are_averaged(eyes, pictures):
+    sensed = eyes.sense(pictures)
+    tokens, *logits = eyes.look(*sensed)
+    (own, *first), (others, *second) = (head(*sensed) for head in eyes.heads)
+    assert torch.equal(tokens, torch.cat([own, others], 2))
+    for mean, one, other in zip(logits, first, second, strict=True):
+        assert (one - other).abs().max() > 1e-3
+        torch.testing.assert_close(mean, (one + other) / 2)
 
 
 def test_the_summary_says_where_the_strongest_token_is_and_of_which_kind():
@@ -55,7 +66,7 @@ def test_the_summary_says_where_the_strongest_token_is_and_of_which_kind():
     here[0, 7 * 10 + 1] = 30.0
     kind = torch.zeros(1, 100, 4)
     kind[0, 71, 2] = 8.0
-    summary = eyes.hand_on(torch.zeros(1, 100, 192), here, kind, torch.tensor([4.0]))[0, -15:]
+    summary = eyes.hand_on(torch.zeros(1, 100, 384), here, kind, torch.tensor([4.0]))[0, -15:]
     assert (summary == summary[:, :1, :1]).all()
     fields, kinds, whether = summary[:, 0, 0].split([9, 4, 2])
     # Row 7 of ten lies wholly in the lowest third, column 1 in the left one.

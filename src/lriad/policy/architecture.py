@@ -86,7 +86,7 @@ def build_model(tokenizer: Any, eyes: Any) -> Any:
     """The model with random weights but for its eyes, which are copied, in float32."""
     from transformers import FastVlmConfig, FastVlmForConditionalGeneration, Qwen2Config, TimmWrapperConfig
 
-    size = {"kinds": eyes.kind.out_features, "grid": eyes.grid}
+    size = {"kinds": eyes.kinds, "grid": eyes.grid}
     vision = TimmWrapperConfig(architecture=EYES, model_args=size, do_pooling=False)
     vision.num_labels = 0
     vision.hidden_size = eyes.num_features

@@ -3,7 +3,8 @@
 ImageNet features of EfficientNet-Lite0 at four depths stay as they are. What is learned on top of them looks at every
 place three ways: as it is, as its deviation from the picture's own mean, and by how like it is to the other places of
 the picture that are most like it (PatchCore's idea, https://arxiv.org/abs/2106.08265, with the picture itself as the
-memory). Importing this module makes the tower known to timm as `lriad_eyes`.
+memory). Two heads learn that, each by itself: what they say together is right more often than what one says.
+Importing this module makes the tower known to timm as `lriad_eyes`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from torch.nn import functional as F
 GRID = 10
 """Tokens a side, each of 32 x 32 pixels; a picture is compared with itself at twice as many places a side."""
 WIDTH = 192
-"""Channels of a token of its own."""
+"""Channels of a token that each head has of its own."""
+HEADS = 2
+"""A third would make the policy too large to ship."""
 _CHANNELS = (24, 40, 112, 320)
 """Of the backbone at strides 4, 8, 16 and 32."""
 _POOLED = (3 * _CHANNELS[0], 3 * _CHANNELS[1], _CHANNELS[2])
@@ -50,38 +53,18 @@ class Block(nn.Module):
         return tokens_NTW + self.down(F.gelu(self.up(self.before_mlp(tokens_NTW))))
 
 
-class Eyes(nn.Module):
-    """The tower.
+class Head(nn.Module):
+    """What is learned on top of the backbone.
 
     Args:
         kinds: How many kinds of defect it tells apart.
-        grid: Tokens a side; pictures have 32 times as many pixels a side.
-        width: Of its own tokens.
+        grid: Tokens a side.
+        width: Of its tokens.
         layers: Transformer layers.
-
-    Attributes:
-        num_features: Channels of a token that it hands on: its own; the logits of 'defect here' and of each kind of
-            defect; then what is the same in all tokens: in which of nine fields of the picture the defect is and of
-            which kind (probabilities times four), the strongest 'defect here', and 'defect somewhere'. Logits are
-            quartered.
     """
 
-    fine_mean: Tensor
-    fine_scale: Tensor
-    coarse_mean: Tensor
-    coarse_scale: Tensor
-
-    def __init__(self, kinds: int, grid: int = GRID, width: int = WIDTH, layers: int = 3) -> None:
+    def __init__(self, kinds: int, grid: int, width: int, layers: int) -> None:
         super().__init__()
-        self.grid = grid
-        self.num_features = self.channels(kinds, width)
-        self.backbone = timm.create_model(
-            "tf_efficientnet_lite0", features_only=True, out_indices=(1, 2, 3, 4), pretrained=False
-        )
-        # Of each channel over many pictures, so that no channel drowns the others.
-        for name, channels in (("fine", FINE_CHANNELS), ("coarse", COARSE_CHANNELS)):
-            self.register_buffer(f"{name}_mean", torch.zeros(channels))
-            self.register_buffer(f"{name}_scale", torch.ones(channels))
         cell = 4 * FINE_CHANNELS + COARSE_CHANNELS
         alike = 2 * (1 + len(_SOFTNESS)) * (4 * len(_POOLED) + 1)
         self.place = nn.Linear(cell, width)
@@ -93,10 +76,58 @@ class Eyes(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.here, self.kind, self.somewhere = nn.Linear(width, 1), nn.Linear(width, kinds), nn.Linear(width, 1)
 
+    def forward(self, cells_NTC: Tensor, alike_NTC: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What is seen in what `Eyes.sense` returned: as `Eyes.look`."""
+        deviation_NTC = (cells_NTC - cells_NTC.mean(1, keepdim=True)) / (cells_NTC.std(1, keepdim=True) + 0.1)
+        tokens_NTW = self.place(cells_NTC) + self.deviation(deviation_NTC) + self.likeness(alike_NTC) + self.position
+        tokens_NTW = torch.cat([self.whole.expand(len(tokens_NTW), 1, -1), tokens_NTW], 1)
+        for block in self.blocks:
+            tokens_NTW = block(tokens_NTW)
+        whole_N1W, tokens_NTW = self.norm(tokens_NTW).tensor_split([1], 1)
+        here_NT = self.here(tokens_NTW).squeeze(2)
+        return tokens_NTW, here_NT, self.kind(tokens_NTW), self.somewhere(whole_N1W).flatten()
+
+
+class Eyes(nn.Module):
+    """The tower.
+
+    Args:
+        kinds: How many kinds of defect it tells apart.
+        grid: Tokens a side; pictures have 32 times as many pixels a side.
+        width: Of the tokens of a head.
+        layers: Transformer layers of a head.
+
+    Attributes:
+        kinds, grid: As above.
+        heads: What is learned on top of the backbone.
+        num_features: Channels of a token that it hands on: its own, of all heads; the heads' mean logits of 'defect
+            here' and of each kind of defect; then what is the same in all tokens: in which of nine fields of the
+            picture the defect is and of which kind (probabilities times four), the strongest 'defect here', and
+            'defect somewhere'. Logits are quartered.
+    """
+
+    fine_mean: Tensor
+    fine_scale: Tensor
+    coarse_mean: Tensor
+    coarse_scale: Tensor
+
+    def __init__(self, kinds: int, grid: int = GRID, width: int = WIDTH, layers: int = 3) -> None:
+        super().__init__()
+        self.kinds, self.grid = kinds, grid
+        self.num_features = self.channels(kinds, width)
+        self.backbone = timm.create_model(
+            "tf_efficientnet_lite0", features_only=True, out_indices=(1, 2, 3, 4), pretrained=False
+        )
+        # Of each channel over many pictures, so that no channel drowns the others.
+        for name, channels in (("fine", FINE_CHANNELS), ("coarse", COARSE_CHANNELS)):
+            self.register_buffer(f"{name}_mean", torch.zeros(channels))
+            self.register_buffer(f"{name}_scale", torch.ones(channels))
+        self.heads = nn.ModuleList(Head(kinds, grid, width, layers) for _ in range(HEADS))
+
     @staticmethod
     def channels(kinds: int, width: int = WIDTH) -> int:
         """How many channels a token hands on."""
-        return width + 1 + kinds + _FIELDS**2 + kinds + 2
+        return HEADS * width + 1 + kinds + _FIELDS**2 + kinds + 2
 
     def features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """What ImageNet's weights make of pictures (N, 3, 32 G, 32 G).
@@ -126,17 +157,12 @@ class Eyes(nn.Module):
         """What is seen in what `sense` returned.
 
         Returns:
-            Tokens (N, T, W), row by row, and logits: 'defect here' (N, T), kinds of defect (N, T, K), 'defect
-            somewhere' (N,).
+            Tokens (N, T, heads x W), row by row, and logits: 'defect here' (N, T), kinds of defect (N, T, K), 'defect
+            somewhere' (N,). The tokens of all heads stand side by side, the logits are their means.
         """
-        deviation_NTC = (cells_NTC - cells_NTC.mean(1, keepdim=True)) / (cells_NTC.std(1, keepdim=True) + 0.1)
-        tokens_NTW = self.place(cells_NTC) + self.deviation(deviation_NTC) + self.likeness(alike_NTC) + self.position
-        tokens_NTW = torch.cat([self.whole.expand(len(tokens_NTW), 1, -1), tokens_NTW], 1)
-        for block in self.blocks:
-            tokens_NTW = block(tokens_NTW)
-        whole_N1W, tokens_NTW = self.norm(tokens_NTW).tensor_split([1], 1)
-        here_NT = self.here(tokens_NTW).squeeze(2)
-        return tokens_NTW, here_NT, self.kind(tokens_NTW), self.somewhere(whole_N1W).flatten()
+        tokens, *logits = zip(*(head(cells_NTC, alike_NTC) for head in self.heads), strict=True)
+        here_NT, kind_NTK, somewhere_N = (torch.stack(each).mean(0) for each in logits)
+        return torch.cat(tokens, 2), here_NT, kind_NTK, somewhere_N
 
     def hand_on(self, tokens_NTW: Tensor, here_NT: Tensor, kind_NTK: Tensor, somewhere_N: Tensor) -> Tensor:
         """What `look` returned and its summary, as one map of shape (N, num_features, G, G).

@@ -1,6 +1,8 @@
 import importlib
 import json
 import shutil
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 import pytest
@@ -105,27 +107,26 @@ def test_what_is_compared_is_what_the_policy_sees(finished):
         assert torch.nn.functional.cosine_similarity(one.flatten(), other.flatten(), dim=0) > 0.999
 
 
-def test_products_and_every_second_drawing_that_is_new_to_the_eyes_are_compared_with_good_ones(finished):
+def test_drawings_of_products_that_are_new_to_the_eyes_are_compared_with_good_ones(finished):
     output, _ = finished
     impressions = module.perceive(output, CONFIG, False)
     told = [(row, one) for row, one in zip(impressions.rows, impressions.evidence, strict=True) if one]
     assert {row["category"] for row, _ in told} == {*UNSEEN, *WATCHED}
-    of_products = [row for row, _ in told if row["line"] is not None]
-    assert len(of_products) == 2 * 40
-    assert sum(row["label"] == "defect" for row in of_products) == 40
-    assert len(told) - len(of_products) == 24
+    assert all(row["line"] is not None for row, _ in told)
+    assert len(told) == 2 * 40
+    assert sum(row["label"] == "defect" for row, _ in told) == 40
 
 
 def test_how_many_samples_it_was_compared_with_tells_nothing_of_the_label(finished):
     output, _ = finished
     impressions = module.perceive(output, CONFIG, False)
     for label in ("normal", "defect"):
-        of_products = {
+        told = {
             one.samples
             for row, one in zip(impressions.rows, impressions.evidence, strict=True)
-            if one and row["line"] is not None and row["label"] == label
+            if one and row["label"] == label
         }
-        assert of_products == {5, 10, 30}
+        assert told == {5, 10, 30}
 
 
 def test_a_prompt_has_evidence_and_notes_now_and_then():
@@ -194,13 +195,20 @@ def test_doubt_is_shared_by_both_labels_and_names_what_is_true():
     assert said.endswith("<answer>B</answer>")
 
 
-def test_words_that_tell_weigh_more():
-    text_ = "<think>Looking at the gear. The edge has a rough gap at the lower left: a chip.</think> <answer>A</answer>"
-    offsets = [(i, i + 4) for i in range(0, len(text_), 4)]
-    telling = text._overlapping(text_, ("gear", "rough gap", "chip", "lower left"), offsets)
-    marked = "".join(text_[start:end] for (start, end), value in zip(offsets, telling, strict=True) if value)
-    assert all(word in marked for word in ("gear", "rough gap", "lower left", "chip"))
-    assert "answer" not in marked
+def test_words_that_tell_and_words_that_decide_weigh_more():
+    said = "Looking at the No. 5 gear. The edge has a rough gap at the lower left: a chip."
+    text_ = f"<think>{said}</think> <answer>A</answer>"
+    offsets = [(i, i + 1) for i in range(len(text_))]
+    weights = text._weights(offsets, text._heavy(text_, ("gear", "rough gap", "chip", "lower left")))
+
+    def of(weight):
+        runs = groupby(zip(text_, weights, strict=True), key=itemgetter(1))
+        return ["".join(letter for letter, _ in run) for value, run in runs if value == weight]
+
+    assert of(text._TELLING) == ["gear", "The edge has", "rough gap", "lower left", "chip"]
+    assert text._ANSWER not in weights
+    bare = "<think></think> <answer>B</answer>"
+    assert text._weights([(0, 16), (16, 24), (24, 25), (25, 34)], text._heavy(bare, ())) == [1, 1, text._ANSWER, 1]
 
 
 def test_stopped_and_resumed_is_unbroken(finished, few_categories, tmp_path, monkeypatch):
@@ -211,13 +219,13 @@ def test_stopped_and_resumed_is_unbroken(finished, few_categories, tmp_path, mon
 
     def stop_before_the_last(*args):
         saved.append(1)
-        # Each stage saves twice; the second time it is stopped before it has.
-        if len(saved) in (2, 5, 8):
+        # Each of them saves twice; the second time it is stopped before it has.
+        if len(saved) in (2, 5, 8, 11):
             raise KeyboardInterrupt
         save(*args)
 
     monkeypatch.setattr(loop.torch, "save", stop_before_the_last)
-    for stage in ("eyes", "text", "reading"):
+    for stage in ("eyes/head-0", "eyes/head-1", "text", "reading"):
         with pytest.raises(KeyboardInterrupt):
             pretrain(again, CONFIG, progress=False)
         assert torch.load(again / stage / "checkpoint.pt", weights_only=True)["step"] == 2
@@ -226,7 +234,9 @@ def test_stopped_and_resumed_is_unbroken(finished, few_categories, tmp_path, mon
     for folder in ("supervised", "model"):
         name = f"{folder}/model.safetensors"
         assert (again / name).read_bytes() == (output / name).read_bytes()
-    assert (again / "eyes" / "metrics.jsonl").read_text() == (output / "eyes" / "metrics.jsonl").read_text()
+    for head in ("head-0", "head-1"):
+        metrics = f"eyes/{head}/metrics.jsonl"
+        assert (again / metrics).read_text() == (output / metrics).read_text()
     assert resumed.name == model.name
 
 
@@ -280,3 +290,69 @@ def _rows(output, category):
     return [
         row | {"image": str(folder / row["image"]), "mask": row["mask"] and str(folder / row["mask"])} for row in rows
     ]
+
+
+def test_each_head_is_taught_by_itself_and_the_running_mean_is_what_stays(finished):
+    output, _ = finished
+    losses = [
+        [json.loads(line)["loss"] for line in (output / "eyes" / head / "metrics.jsonl").read_text().splitlines()]
+        for head in ("head-0", "head-1")
+    ]
+    assert losses[0] != losses[1]
+    eyes = module.perceive(output, CONFIG, False).eyes
+    for number, head in enumerate(eyes.heads):
+        state = torch.load(output / "eyes" / f"head-{number}" / "checkpoint.pt", weights_only=True)
+        for name, value in head.state_dict().items():
+            assert torch.equal(value, state["average"][f"module.{name}"].half().float())
+        assert not torch.equal(state["average"]["module.position"], state["weights"]["position"])
+    backbone = module.architecture.imagenet_eyes().half().float().backbone.state_dict()
+    assert all(torch.equal(backbone[name], value) for name, value in eyes.backbone.state_dict().items())
+
+
+def test_the_loop_goes_on_from_the_weights_and_judges_their_running_mean(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "SAVE_EVERY", 2)
+    line = torch.nn.Linear(1, 1, bias=False)
+    line.weight.data.fill_(1.0)
+    walked, judged = [], []
+
+    def losses_of(rng):
+        walked.append(line.weight.item())
+        return {"loss": line.weight.square().sum()}
+
+    def validate():
+        judged.append(line.weight.item())
+        return {}
+
+    schedule = Schedule(steps=4, batch_size=1, learning_rate=0.1, warmup_steps=1)
+    loop.fit(line, schedule, losses_of, validate, tmp_path, seed=0, progress=False)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    after = [*walked[1:], state["weights"]["weight"].item()]  # of each step
+    means = [after[0]]
+    for weight in after[1:]:
+        means.append(loop._AVERAGED * means[-1] + (1 - loop._AVERAGED) * weight)
+    assert len(set(after)) == 4
+    assert judged == pytest.approx([means[1], means[3]])
+    assert line.weight.item() == pytest.approx(means[3])
+
+
+def test_the_words_learn_from_products_with_evidence_and_the_tokenizer_knows_the_sentence(
+    finished, tmp_path, monkeypatch
+):
+    output, _ = finished
+    taught, texts = {}, []
+    monkeypatch.setattr(
+        module, "teach_text", lambda *args, **_: taught.__setitem__(args[-1].name, (args[2], [*map(list, args[4])]))
+    )
+    build = module.architecture.build_tokenizer
+    monkeypatch.setattr(
+        module.architecture, "build_tokenizer", lambda corpus: build(texts.append(text) or text for text in corpus)
+    )
+    impressions = module.perceive(output, CONFIG, False)
+    module.teach_words(impressions, CONFIG, tmp_path, tmp_path / "supervised", False)
+    seen, unseen, _, products, _ = (list(part) for part in impressions.parts)
+    assert taught["text"][1] == [seen, unseen]
+    assert taught["reading"][1] == [seen, unseen, products, products]
+    assert all(lesson.bare for lesson in taught["text"][0])
+    assert all(taught["reading"][0][index].evidence for index in products)
+    assert not any(taught["reading"][0][index].evidence for index in (*seen, *unseen))
+    assert sum("Compared with" in text for text in texts) > 10

@@ -1,7 +1,8 @@
-"""What memories of good drawings say of the other drawings, for the words to learn to read it and to doubt it.
+"""What memories of good drawings say of other drawings of the same product, for the words to learn to read it.
 
-Two kinds of memory: of a product, seen by one camera, where an unusual place nearly always is a defect; and of many
-unlike parts of one category, where it often is none. How far good samples stray tells them apart.
+A product is one part that one camera sees again and again, as a user's memory is of one. (Memories of
+many unlike parts of a category were tried beside them: they order its drawings hardly better than luck, and the words
+learned to ignore the sentence.)
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,9 +27,6 @@ from lriad.training.pretraining.drawings import LINE_REMEMBERED, pixels_of
 
 _SIZES = (5, 10, LINE_REMEMBERED)
 """Good samples in the memories."""
-_EVERY = 2
-"""Which of a category's drawings are compared: every second one. The others may be remembered: of what is in memory the
-number of samples would tell, and it is always good."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +55,15 @@ class _Drawing:
 
 
 def gather_evidence(
-    eyes: Eyes, image_processor: Any, rows: Sequence[dict[str, Any]], folder: Path, seed: int, progress: bool
+    eyes: Eyes, image_processor: Any, rows: Sequence[dict[str, Any]], folder: Path, progress: bool
 ) -> list[Evidence | None]:
-    """What memories say of each drawing; None for those that are not compared. Cached, a file a product.
-
-    Those of a category with fewer than five good drawings to remember are not compared.
+    """What memories say of each drawing; None for those that are remembered. Cached, a file a product.
 
     Args:
         eyes: The tower.
         image_processor: Before it.
-        rows: Lines of `samples.jsonl`, those of a product or of a category one behind the other.
+        rows: Lines of `samples.jsonl`, those of a product one behind the other.
         folder: Gets the files; what is there is not done again.
-        seed: Of the choice of good samples.
         progress: Show a progress bar.
     """
     from tqdm import tqdm
@@ -79,10 +73,10 @@ def gather_evidence(
     with tqdm(total=len(rows), desc="comparing", disable=not progress) as bar:
         for (category, line), numbers in groupby(range(len(rows)), lambda i: (rows[i]["category"], rows[i]["line"])):
             chosen = list(numbers)
-            file = folder / f"{category}.{'all' if line is None else line}.json"
+            file = folder / f"{category}.{line}.json"
             if not file.exists():
                 own = [rows[i] for i in chosen]
-                made = _compare(eyes, image_processor, own, seed)
+                made = _compare(eyes, image_processor, own)
                 partial = file.with_suffix(".part")
                 partial.write_text(json.dumps([each and vars(each) for each in made]), encoding="utf-8")
                 partial.replace(file)
@@ -91,15 +85,10 @@ def gather_evidence(
     return found
 
 
-def _compare(eyes: Eyes, image_processor: Any, rows: Sequence[dict[str, Any]], seed: int) -> list[Evidence | None]:
-    normal = [i for i, row in enumerate(rows) if row["label"] == "normal"]
-    if rows[0]["line"] is None:
-        good = np.random.default_rng([seed, rows[0]["part_seed"]]).permutation([i for i in normal if i % _EVERY])
-        compared = range(0, len(rows), _EVERY)
-    else:
-        good, compared = np.array(normal[:LINE_REMEMBERED]), range(LINE_REMEMBERED, len(rows))
-    if len(good) < _SIZES[0]:
-        return [None] * len(rows)
+def _compare(eyes: Eyes, image_processor: Any, rows: Sequence[dict[str, Any]]) -> list[Evidence | None]:
+    remembered = [i for i, row in enumerate(rows) if row["label"] == "normal"][:LINE_REMEMBERED]
+    # Not those in memory themselves: the number of samples would tell them, which are always good.
+    compared = [i for i in range(len(rows)) if i not in remembered]
     cores = torch.get_num_threads()
 
     def seen(index: int) -> _Drawing:
@@ -109,7 +98,7 @@ def _compare(eyes: Eyes, image_processor: Any, rows: Sequence[dict[str, Any]], s
             return _Drawing(name, name, name, [_depths(eyes, image_processor, rows[index])])
 
     with ThreadPoolExecutor(cores) as pool:
-        known = list(pool.map(seen, good[: _SIZES[-1]]))
+        known = list(pool.map(seen, remembered))
     look = Look(None, 1.0, 1.0)
     memories = [
         build(known[:size], object_name="drawing", policy_sha256="", look=look, views=Views()) for size in _SIZES

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 from torch.nn import functional as F
 
 from lriad.data.synthetic.narration import KINDS
-from lriad.policy.eyes import Eyes
+from lriad.policy.eyes import Eyes, Head
 from lriad.training.pretraining.drawings import Drawings
 from lriad.training.pretraining.loop import Schedule, fit
 
 _HERE_WEIGHT, _SOMEWHERE_WEIGHT, _KIND_WEIGHT = 1.0, 0.5, 0.2
+_SEEDS_APART = 1000
+"""Between one head's batches and the next one's."""
 _RARE = 6.0
 """Weight of a defective token: they are one in thirty, and without it the eyes say 'nothing' for long."""
 
@@ -31,14 +33,14 @@ def teach_eyes(
     seed: int,
     progress: bool,
 ) -> None:
-    """Teach what lies on top of the frozen backbone.
+    """Teach what lies on top of the frozen backbone: each head by itself, of its own batches.
 
     Args:
         eyes: The tower; its backbone is not touched.
         drawings: All drawings.
         train, validation: Indices of those to learn from, and of those of other categories to look at.
         schedule: Of this stage.
-        folder: Gets the checkpoint and the metrics.
+        folder: Gets a folder for each head, with its checkpoint and metrics.
         seed: Of the batches.
         progress: Show a progress bar.
     """
@@ -46,29 +48,28 @@ def teach_eyes(
     kinds = torch.tensor([KINDS.index(row["defect_type"]) if row["defect_type"] else -1 for row in drawings.rows])
     here_NT = torch.from_numpy(drawings.here).float()
 
-    def losses_of(rng: np.random.Generator) -> dict[str, torch.Tensor]:
-        indices = np.sort(rng.choice(train, schedule.batch_size, replace=False))
-        _, here, kind, somewhere = eyes.look(*drawings.take(indices))
-        target = here_NT[indices]
-        losses = {
-            "here": F.binary_cross_entropy_with_logits(here, target, pos_weight=torch.tensor(_RARE)),
-            "somewhere": F.binary_cross_entropy_with_logits(somewhere, is_defect[indices]),
-            "kind": F.cross_entropy(kind[target > 0], kinds[indices, None].expand_as(target)[target > 0]),
-        }
-        weighted = _HERE_WEIGHT * losses["here"] + _SOMEWHERE_WEIGHT * losses["somewhere"]
-        return losses | {"loss": weighted + _KIND_WEIGHT * losses["kind"]}
+    def teach(number: int, head: Head) -> None:
+        def losses_of(rng: np.random.Generator) -> dict[str, torch.Tensor]:
+            indices = np.sort(rng.choice(train, schedule.batch_size, replace=False))
+            _, here, kind, somewhere = head(*drawings.take(indices))
+            target = here_NT[indices]
+            losses = {
+                "here": F.binary_cross_entropy_with_logits(here, target, pos_weight=torch.tensor(_RARE)),
+                "somewhere": F.binary_cross_entropy_with_logits(somewhere, is_defect[indices]),
+                "kind": F.cross_entropy(kind[target > 0], kinds[indices, None].expand_as(target)[target > 0]),
+            }
+            weighted = _HERE_WEIGHT * losses["here"] + _SOMEWHERE_WEIGHT * losses["somewhere"]
+            return losses | {"loss": weighted + _KIND_WEIGHT * losses["kind"]}
 
-    learned = nn.ModuleDict({name: child for name, child in eyes.named_children() if name != "backbone"})
-    learned.position, learned.whole = eyes.position, eyes.whole
-    fit(
-        learned,
-        schedule,
-        losses_of,
-        lambda: judge_eyes(eyes, drawings, validation),
-        folder,
-        seed=seed,
-        progress=progress,
-    )
+        fit(
+            *(head, schedule, losses_of, lambda: judge_eyes(head, drawings, validation), folder / f"head-{number}"),
+            seed=seed + _SEEDS_APART * number,
+            progress=progress,
+        )
+
+    for number, head in enumerate(eyes.heads):
+        assert isinstance(head, Head)
+        teach(number, head)
 
 
 @torch.inference_mode()
@@ -87,14 +88,22 @@ def see(eyes: Eyes, drawings: Drawings, indices: NDArray[np.intp]) -> list[torch
 
 
 @torch.inference_mode()
-def judge_eyes(eyes: Eyes, drawings: Drawings, indices: NDArray[np.intp]) -> dict[str, float]:
-    """How well defects are told and found: AUROC of the picture, share whose strongest token shows the defect."""
+def judge_eyes(
+    look: Callable[..., tuple[torch.Tensor, ...]], drawings: Drawings, indices: NDArray[np.intp]
+) -> dict[str, float]:
+    """How well defects are told and found: AUROC of the picture, share whose strongest token shows the defect.
+
+    Args:
+        look: `Eyes.look`, or a head of them.
+        drawings: All drawings.
+        indices: Those to look at.
+    """
     from sklearn.metrics import roc_auc_score
 
     if not len(indices):
         return {}
     batches = (indices[start : start + 64] for start in range(0, len(indices), 64))
-    logits = zip(*(eyes.look(*drawings.take(batch))[1:] for batch in batches), strict=True)
+    logits = zip(*(look(*drawings.take(batch))[1:] for batch in batches), strict=True)
     here_NT, kind_NTK, somewhere_N = map(torch.cat, logits)
     rows = [drawings.rows[i] for i in indices]
     truth = np.array([row["label"] == "defect" for row in rows])

@@ -73,7 +73,14 @@ NOTES = (
     "photographed from above, 0.1 mm a pixel",
 )
 _TELLING = 4.0
-"""Weight of the words that tell object, place, evidence and kind; the rest of a completion is soon learned."""
+"""Weight of the words that tell object, place, evidence and kind, and of those that turn the reasoning one way or
+another, the first three behind the opening ('The surface is', 'The surface shows'); the rest is soon learned."""
+_ANSWER = 16.0
+"""Weight of the answer's letter where there is no reasoning: it is all the lesson then. Where there is one the letter
+follows from it; weighed as much there, p was near 0 or 1 whatever the picture."""
+
+_FIRST_WORDS = re.compile(r"<think>.*\. (\S+ \S+ \S+)[^.]*\.</think>")
+"""Of the second sentence."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +202,7 @@ class _Batch:
 
 def _collate(processor: Any, lessons: Sequence[Lesson], rng: np.random.Generator) -> _Batch:
     tokenizer, image = processor.tokenizer, processor.image_token
-    sequences, starts, tellings, skipped, unusual = [], [], [], [], []
+    sequences, starts, weighted, skipped, unusual = [], [], [], [], []
     for lesson in lessons:
         name, evidence = _name(lesson.row, rng), _evidence(lesson, rng)
         unusual.append(how_unusual(evidence.z) if evidence else -100)
@@ -209,18 +216,18 @@ def _collate(processor: Any, lessons: Sequence[Lesson], rng: np.random.Generator
         phrases = (name, *telling_phrases(lesson.kind), *([lesson.place] if lesson.place else []))
         sequences.append(prompt_ids + encoded["input_ids"] + [tokenizer.eos_token_id])
         starts.append(len(prompt_ids))
-        tellings.append(_overlapping(completion, phrases, encoded["offset_mapping"]))
+        weighted.append(_weights(encoded["offset_mapping"], _heavy(completion, phrases)))
         # Where there is no reasoning only the answer is learned: left to itself, the policy must not choose to skip it.
-        asked_for = completion.index("<answer>") + len("<answer>") if fast else 0
+        asked_for = _letter(completion) if fast else 0
         skipped.append(sum(end <= asked_for for _, end in encoded["offset_mapping"]))
     width = max(map(len, sequences))
     ids = torch.full((len(lessons), width), tokenizer.pad_token_id)
     labels = torch.full((len(lessons), width), -100)
     weights = torch.ones(len(lessons), width)
-    for i, (sequence, start, telling, skip) in enumerate(zip(sequences, starts, tellings, skipped, strict=True)):
+    for i, (sequence, start, own, skip) in enumerate(zip(sequences, starts, weighted, skipped, strict=True)):
         ids[i, : len(sequence)] = torch.tensor(sequence)
         labels[i, start + skip : len(sequence)] = ids[i, start + skip : len(sequence)]
-        weights[i, start : start + len(telling)] += (_TELLING - 1) * torch.tensor(telling)
+        weights[i, start : start + len(own)] = torch.tensor(own)
     return _Batch(
         ids,
         labels,
@@ -238,10 +245,25 @@ def _where_named(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
     return F.cross_entropy(logits, classes, reduction="sum") / max(1, int((classes >= 0).sum()))
 
 
-def _overlapping(text: str, phrases: Sequence[str], offsets: Sequence[tuple[int, int]]) -> list[float]:
-    """1 for each token, of which `offsets` has the ends in the text, that is part of one of the phrases, else 0."""
-    found = [match.span() for phrase in phrases for match in re.finditer(re.escape(phrase), text)]
-    return [float(any(low < end and start < high for low, high in found)) for start, end in offsets]
+def _letter(completion: str) -> int:
+    """Where the answer's letter stands."""
+    return completion.index("<answer>") + len("<answer>")
+
+
+def _heavy(completion: str, phrases: Sequence[str]) -> list[tuple[int, int, float]]:
+    """What weighs more than the rest of a completion: start, end, and weight."""
+    spans = [(*found.span(), _TELLING) for phrase in phrases for found in re.finditer(re.escape(phrase), completion)]
+    if turn := _FIRST_WORDS.search(completion):
+        return [*spans, (*turn.span(1), _TELLING)]
+    letter = _letter(completion)
+    return [(letter, letter + 1, _ANSWER)]
+
+
+def _weights(offsets: Sequence[tuple[int, int]], heavy: Sequence[tuple[int, int, float]]) -> list[float]:
+    """Of each token, of which `offsets` has the ends in the text: the largest of the spans that it is part of, or 1."""
+    return [
+        max([1.0, *(weight for low, high, weight in heavy if low < end and start < high)]) for start, end in offsets
+    ]
 
 
 def equally_of(parts: Sequence[NDArray[np.intp]], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
