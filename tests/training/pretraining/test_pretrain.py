@@ -185,8 +185,9 @@ def test_doubt_is_shared_by_both_labels_and_names_what_is_true():
     kinds = torch.zeros(8, 100, len(text.KINDS))
     kinds[:, 99, text.KINDS.index("stain")] = 1.0
     sure = torch.tensor([4.0, -4.0, 3.0, -3.0, 0.1, -0.1, 5.0, -5.0])
-    lessons = text.lessons_from(rows, here, kinds, sure, 0.25)
+    lessons = text.lessons_from(rows, here, kinds, sure, 0.25, [None] * 8)
     assert [lesson.suspicion is not None for lesson in lessons] == [False] * 4 + [True] * 2 + [False] * 2
+    assert [lesson.beside for lesson in lessons] == [lesson.suspicion for lesson in lessons]
     assert lessons[4].suspicion == ("crack", "left")
     assert lessons[5].suspicion == ("stain", "lower right")
     said = lessons[5].completion("gear", np.random.default_rng(0), fast=False)
@@ -195,20 +196,33 @@ def test_doubt_is_shared_by_both_labels_and_names_what_is_true():
     assert said.endswith("<answer>B</answer>")
 
 
+def test_what_a_memory_knows_is_not_doubted_where_the_prompt_says_it():
+    rows = [{"label": label, "defect_type": None, "place": None} for label in ("defect", "normal") * 4]
+    here, kinds = torch.zeros(8, 100), torch.zeros(8, 100, len(text.KINDS))
+    sure = torch.tensor([1.0, -1.0, 0.9, -0.9, 0.1, -0.1, 0.8, -0.8])  # The eyes are least sure of the third pair,
+    deviations = [9.0, 0.0, 5.0, 4.0, 9.0, 0.0, 9.0, 0.0]  # the memory of the second.
+    compared = [evidence.Evidence(10, "centre", z, 0) for z in deviations]
+    lessons = text.lessons_from(rows, here, kinds, sure, 0.25, compared)
+    assert [lesson.suspicion is not None for lesson in lessons] == [False] * 4 + [True] * 2 + [False] * 2
+    assert [lesson.beside is not None for lesson in lessons] == [False] * 2 + [True] * 2 + [False] * 4
+    assert [lesson.evidence for lesson in lessons] == compared
+
+
 def test_words_that_tell_and_words_that_decide_weigh_more():
     said = "Looking at the No. 5 gear. The edge has a rough gap at the lower left: a chip."
     text_ = f"<think>{said}</think> <answer>A</answer>"
     offsets = [(i, i + 1) for i in range(len(text_))]
-    weights = text._weights(offsets, text._heavy(text_, ("gear", "rough gap", "chip", "lower left")))
+    weights = text._weights(offsets, text._heavy(text_, ("gear", "rough gap", "chip", "lower left"), 8.0, 1.0))
 
     def of(weight):
         runs = groupby(zip(text_, weights, strict=True), key=itemgetter(1))
         return ["".join(letter for letter, _ in run) for value, run in runs if value == weight]
 
-    assert of(text._TELLING) == ["gear", "The edge has", "rough gap", "lower left", "chip"]
-    assert text._ANSWER not in weights
+    assert of(text._TELLING) == ["gear", "rough gap", "lower left", "chip"]
+    assert of(8.0) == ["The edge has"]
+    assert len(weights) == len(text_)
     bare = "<think></think> <answer>B</answer>"
-    assert text._weights([(0, 16), (16, 24), (24, 25), (25, 34)], text._heavy(bare, ())) == [1, 1, text._ANSWER, 1]
+    assert text._weights([(0, 16), (16, 24), (24, 25), (25, 34)], text._heavy(bare, (), 8.0, 16.0)) == [1, 1, 16, 1]
 
 
 def test_stopped_and_resumed_is_unbroken(finished, few_categories, tmp_path, monkeypatch):

@@ -220,17 +220,14 @@ def teach_words(impressions: Impressions, config: PretrainConfig, output: Path, 
     The paper's prompt first: learned from the start beside it, what a memory says costs points where there is none.
     """
     rows, eyes = impressions.rows, impressions.eyes
-    lessons = [Lesson(row) for row in rows]
+    evident = [Lesson(row) for row in rows]
     for part in impressions.parts:
         here, kind, somewhere = (logits[part] for logits in impressions.logits)
-        of_part = lessons_from([rows[i] for i in part], here, kind, somewhere, config.doubtful_share)
+        found = [impressions.evidence[i] for i in part]
+        of_part = lessons_from([rows[i] for i in part], here, kind, somewhere, config.doubtful_share, found)
         for index, lesson in zip(part, of_part, strict=True):
-            lessons[index] = lesson
+            evident[index] = replace(lesson, bare=False)
     seen, unseen, validation, products, watched = impressions.parts
-    evident = [
-        replace(lesson, evidence=evidence, bare=False)
-        for lesson, evidence in zip(lessons, impressions.evidence, strict=True)
-    ]
     tokenizer = architecture.build_tokenizer(corpus([evident[i] for part in (seen, unseen, products) for i in part]))
     torch.manual_seed(config.seed)
     model = architecture.build_model(tokenizer, eyes)
@@ -244,7 +241,7 @@ def teach_words(impressions: Impressions, config: PretrainConfig, output: Path, 
             progress=progress,
         )
 
-    teach(lessons, [seen, unseen], config.text, "text")
+    teach([replace(lesson, bare=True) for lesson in evident], [seen, unseen], config.text, "text")
     if len(products):
         # Half of a batch are products: with the share whose prompt has it, every third example has evidence.
         teach(evident, [seen, unseen, products, products], config.reading, "reading")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,8 @@ _TELLING = 4.0
 another, the first three behind the opening ('The surface is', 'The surface shows'); the rest is soon learned."""
 _ANSWER = 16.0
 """Weight of the answer's letter where there is no reasoning: it is all the lesson then. Where there is one the letter
-follows from it; weighed as much there, p was near 0 or 1 whatever the picture."""
+follows from it; weighed as much there, p was near 0 or 1 whatever the picture. Where the prompt has evidence, weight of
+what decides: how the reasoning turns, and the letter where it leaves the verdict open."""
 
 _FIRST_WORDS = re.compile(r"<think>.*\. (\S+ \S+ \S+)[^.]*\.</think>")
 """Of the second sentence."""
@@ -90,12 +91,14 @@ class Lesson:
     Attributes:
         row: Its line of `samples.jsonl`.
         suspicion: Kind and place of what is to be called doubtful, true ones for a defect; None where all is clear.
+        beside: The same where the prompt has the evidence.
         evidence: What a memory of good samples says of it; None where it was not compared.
         bare: Whether the words learn the paper's prompt alone, without evidence and notes.
     """
 
     row: dict[str, Any]
     suspicion: tuple[str, str] | None = None
+    beside: tuple[str, str] | None = None
     evidence: Evidence | None = None
     bare: bool = True
 
@@ -124,8 +127,9 @@ def lessons_from(
     kind_NTK: torch.Tensor,
     somewhere_N: torch.Tensor,
     doubtful_share: float,
+    evidence: Sequence[Evidence | None],
 ) -> list[Lesson]:
-    """Call the drawings doubtful that the eyes are least sure of.
+    """Call the drawings doubtful that the eyes are least sure of, and beside evidence those that both are.
 
     Of the defects and of the sound parts alike, so that doubt tells nothing of the verdict by itself.
 
@@ -133,20 +137,43 @@ def lessons_from(
         rows: N lines of `samples.jsonl`.
         here_NT, kind_NTK, somewhere_N: The eyes' logits.
         doubtful_share: Share of each of the two, in [0, 1].
+        evidence: What memories say of each.
     """
-    score = (somewhere_N + here_NT.amax(1)).numpy()
-    truth = np.array([row["label"] == "defect" for row in rows])
-    doubtful = np.zeros(len(rows), dtype=bool)
-    for side, order in ((truth, score), (~truth, -score)):
-        least = np.flatnonzero(side)[np.argsort(order[side], kind="stable")]
-        doubtful[least[: round(doubtful_share * len(least))]] = True
+    score_N = (somewhere_N + here_NT.amax(1)).numpy()
+    truth_N = np.array([row["label"] == "defect" for row in rows])
+    doubtful_N = _least_sure(score_N, truth_N, doubtful_share)
+    beside_N = doubtful_N.copy()
+    if compared := [i for i, each in enumerate(evidence) if each]:
+        both = _combined(score_N[compared], [each.z for each in evidence if each], truth_N[compared])
+        beside_N[compared] = _least_sure(both, truth_N[compared], doubtful_share)
     strongest = here_NT.argmax(1)
     kinds = kind_NTK[torch.arange(len(rows)), strongest].argmax(1)
     lessons = []
-    for row, doubt, at, kind in zip(rows, doubtful, strongest.tolist(), kinds.tolist(), strict=True):
-        looks_like = (row["defect_type"] or KINDS[kind], row["place"] or _place_of_token(at))
-        lessons.append(Lesson(row, looks_like if doubt else None))
+    for i, row in enumerate(rows):
+        looks_like = (
+            row["defect_type"] or KINDS[int(kinds[i])],
+            row["place"] or _place_of_token(int(strongest[i])),
+        )
+        suspicion, beside = (looks_like if doubtful[i] else None for doubtful in (doubtful_N, beside_N))
+        lessons.append(Lesson(row, suspicion, beside, evidence[i]))
     return lessons
+
+
+def _least_sure(score_N: NDArray[np.floating], truth_N: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
+    """That share of the defects whose scores are lowest, and of the others whose scores are highest."""
+    least_N = np.zeros(len(score_N), dtype=bool)
+    for side, order in ((truth_N, score_N), (~truth_N, -score_N)):
+        least = np.flatnonzero(side)[np.argsort(order[side], kind="stable")]
+        least_N[least[: round(share * len(least))]] = True
+    return least_N
+
+
+def _combined(score_N: NDArray[np.floating], z: Sequence[float], truth_N: NDArray[np.bool_]) -> NDArray[np.floating]:
+    """What the eyes and a memory say together, weighed by what each is worth."""
+    from sklearn.linear_model import LogisticRegression
+
+    features = np.column_stack([score_N, z])
+    return LogisticRegression().fit(features, truth_N).decision_function(features)
 
 
 def _place_of_token(index: int) -> str:
@@ -205,6 +232,8 @@ def _collate(processor: Any, lessons: Sequence[Lesson], rng: np.random.Generator
     sequences, starts, weighted, skipped, unusual = [], [], [], [], []
     for lesson in lessons:
         name, evidence = _name(lesson.row, rng), _evidence(lesson, rng)
+        if evidence:
+            lesson = replace(lesson, suspicion=lesson.beside)
         unusual.append(how_unusual(evidence.z) if evidence else -100)
         messages = build_messages(name, _context(lesson, evidence, rng))
         prompt = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
@@ -216,7 +245,9 @@ def _collate(processor: Any, lessons: Sequence[Lesson], rng: np.random.Generator
         phrases = (name, *telling_phrases(lesson.kind), *([lesson.place] if lesson.place else []))
         sequences.append(prompt_ids + encoded["input_ids"] + [tokenizer.eos_token_id])
         starts.append(len(prompt_ids))
-        weighted.append(_weights(encoded["offset_mapping"], _heavy(completion, phrases)))
+        open_to_the_end = fast or (evidence is not None and lesson.suspicion is not None)
+        turn, letter = _ANSWER if evidence else _TELLING, _ANSWER if open_to_the_end else 1.0
+        weighted.append(_weights(encoded["offset_mapping"], _heavy(completion, phrases, turn, letter)))
         # Where there is no reasoning only the answer is learned: left to itself, the policy must not choose to skip it.
         asked_for = _letter(completion) if fast else 0
         skipped.append(sum(end <= asked_for for _, end in encoded["offset_mapping"]))
@@ -250,13 +281,13 @@ def _letter(completion: str) -> int:
     return completion.index("<answer>") + len("<answer>")
 
 
-def _heavy(completion: str, phrases: Sequence[str]) -> list[tuple[int, int, float]]:
+def _heavy(completion: str, phrases: Sequence[str], turn: float, letter: float) -> list[tuple[int, int, float]]:
     """What weighs more than the rest of a completion: start, end, and weight."""
     spans = [(*found.span(), _TELLING) for phrase in phrases for found in re.finditer(re.escape(phrase), completion)]
-    if turn := _FIRST_WORDS.search(completion):
-        return [*spans, (*turn.span(1), _TELLING)]
-    letter = _letter(completion)
-    return [(letter, letter + 1, _ANSWER)]
+    if first_words := _FIRST_WORDS.search(completion):
+        spans.append((*first_words.span(1), turn))
+    start = _letter(completion)
+    return [*spans, (start, start + 1, letter)]
 
 
 def _weights(offsets: Sequence[tuple[int, int]], heavy: Sequence[tuple[int, int, float]]) -> list[float]:
