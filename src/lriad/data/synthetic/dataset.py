@@ -104,7 +104,7 @@ def make_line(category: str, directory: str | os.PathLike[str], *, part: int, go
     The layout is that of `make_dataset`; a folder that is there is returned as it is.
 
     Args:
-        category: Of the `parts` family.
+        category: Of any family.
         directory: The folder to make.
         part: Which part, 0 or more.
         good: Sound images.
@@ -120,13 +120,14 @@ def make_line(category: str, directory: str | os.PathLike[str], *, part: int, go
     framed = kinds[part % len(kinds)]
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    rows = [_save(partial, "parts", render(category, part, shot, framed=framed), shot) for shot in range(good)]
+    family = next(name for name, family in FAMILIES.items() if category in family.categories)
+    rows = [_save(partial, family, render(category, part, shot, framed=framed), shot) for shot in range(good)]
     shots, number = good, 0
     while number < defects and shots < good + 4 * defects:
         rendering = render(category, part, shots, kinds[shots % len(kinds)], framed=framed)
         shots += 1
         if rendering.mask.mean() >= MIN_AREA / 2:
-            rows.append(_save(partial, "parts", rendering, number))
+            rows.append(_save(partial, family, rendering, number))
             number += 1
     (partial / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     partial.replace(folder)

@@ -37,13 +37,16 @@ from lriad.training.pretraining.drawings import (
 from lriad.training.pretraining.evidence import Evidence, gather_evidence
 from lriad.training.pretraining.eyes import see, teach_eyes
 from lriad.training.pretraining.loop import Schedule
-from lriad.training.pretraining.text import Lesson, corpus, lessons_from, teach_text
+from lriad.training.pretraining.text import Lesson, corpus, least_sure, lessons_from, suspicion_of, teach_text
 from lriad.verdict import Mode
 
 _EYES = Schedule(steps=1000, batch_size=64, learning_rate=1e-3, warmup_steps=100)
 _TEXT = Schedule(steps=1400, batch_size=32, learning_rate=1.5e-3)
-_READING = Schedule(steps=500, batch_size=32, learning_rate=5e-4, warmup_steps=20)
-_RECIPE = 4
+_READING = Schedule(steps=1000, batch_size=32, learning_rate=1.5e-3, warmup_steps=20)
+"""At a third of that rate the answers learn to read and the reasoning does not."""
+_UNSURE = 1 / 3
+"""Share of the products that the eyes are least sure of: there is something to be read of them."""
+_RECIPE = 5
 """Raised where the same settings would give a finished stage another outcome."""
 _MEASURED = slice(0, 15_000, 50)
 """Which of the drawings that the eyes learn from the spread of their channels is measured on."""
@@ -243,8 +246,11 @@ def teach_words(impressions: Impressions, config: PretrainConfig, output: Path, 
 
     teach([replace(lesson, bare=True) for lesson in evident], [seen, unseen], config.text, "text")
     if len(products):
+        here, _, somewhere = (logits[products] for logits in impressions.logits)
+        truth = np.array([rows[i]["label"] == "defect" for i in products])
+        unsure = products[least_sure(suspicion_of(here, somewhere), truth, _UNSURE)]
         # Half of a batch are products: with the share whose prompt has it, every third example has evidence.
-        teach(evident, [seen, unseen, products, products], config.reading, "reading")
+        teach(evident, [seen, unseen, products, unsure], config.reading, "reading")
     _save(model.half(), processor, folder)
 
 

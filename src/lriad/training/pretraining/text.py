@@ -139,13 +139,13 @@ def lessons_from(
         doubtful_share: Share of each of the two, in [0, 1].
         evidence: What memories say of each.
     """
-    score_N = (somewhere_N + here_NT.amax(1)).numpy()
+    score_N = suspicion_of(here_NT, somewhere_N)
     truth_N = np.array([row["label"] == "defect" for row in rows])
-    doubtful_N = _least_sure(score_N, truth_N, doubtful_share)
+    doubtful_N = least_sure(score_N, truth_N, doubtful_share)
     beside_N = doubtful_N.copy()
     if compared := [i for i, each in enumerate(evidence) if each]:
         both = _combined(score_N[compared], [each.z for each in evidence if each], truth_N[compared])
-        beside_N[compared] = _least_sure(both, truth_N[compared], doubtful_share)
+        beside_N[compared] = least_sure(both, truth_N[compared], doubtful_share)
     strongest = here_NT.argmax(1)
     kinds = kind_NTK[torch.arange(len(rows)), strongest].argmax(1)
     lessons = []
@@ -159,7 +159,12 @@ def lessons_from(
     return lessons
 
 
-def _least_sure(score_N: NDArray[np.floating], truth_N: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
+def suspicion_of(here_NT: torch.Tensor, somewhere_N: torch.Tensor) -> NDArray[np.floating]:
+    """How much the eyes take each drawing for defective, by their logits."""
+    return (somewhere_N + here_NT.amax(1)).numpy()
+
+
+def least_sure(score_N: NDArray[np.floating], truth_N: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
     """That share of the defects whose scores are lowest, and of the others whose scores are highest."""
     least_N = np.zeros(len(score_N), dtype=bool)
     for side, order in ((truth_N, score_N), (~truth_N, -score_N)):
