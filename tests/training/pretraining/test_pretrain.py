@@ -141,6 +141,18 @@ def test_a_prompt_has_evidence_and_notes_now_and_then():
     assert {text._context(bare, None, rng) for _ in range(50)} == {text.PLAIN}
 
 
+def test_the_words_stand_three_quarters_of_the_way_that_reading_took_them(finished):
+    output, _ = finished
+    stages = (
+        torch.load(output / stage / "checkpoint.pt", weights_only=True)["average"] for stage in ("text", "reading")
+    )
+    before, after = (stage["module.projector.linear_1.weight"] for stage in stages)
+    policy = load_policy(str(output / "supervised"), device="cpu")
+    kept = policy.model.model.multi_modal_projector.linear_1.weight.detach()
+    assert not torch.equal(before, after)
+    torch.testing.assert_close(kept, torch.lerp(before, after, module._READ), atol=1e-3, rtol=1e-3)
+
+
 def test_the_channels_are_measured_on_what_the_eyes_learn_from(finished):
     output, _ = finished
     rows = [row for name in (*UNSEEN, *TAUGHT) for row in _rows(output, name)]
