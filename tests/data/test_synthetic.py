@@ -233,7 +233,7 @@ def test_a_line_is_one_part_with_good_shots_and_visible_defects(tmp_path):
             mask = cv2.imread(str(made / row["mask"]), cv2.IMREAD_GRAYSCALE)
             assert mask is not None
             assert mask.mean() / 255 >= 0.0009
-    assert {row["family"] for row in rows} == {"parts"}
+    assert {row["dataset"] for row in rows} == {"parts"}
     before = (made / "samples.jsonl").stat().st_mtime_ns
     assert make_line("jar_mouth", tmp_path / "line", part=4, good=3, defects=3) == made
     assert (made / "samples.jsonl").stat().st_mtime_ns == before

@@ -68,5 +68,5 @@ def test_words_for_the_eyes_of_another_version_are_refused_with_the_reason(tmp_p
     config = json.loads(file.read_text())
     config["vision_config"]["hidden_size"] -= 1
     file.write_text(json.dumps(config))
-    with pytest.raises(LriadError, match=r"hand on 243 channels, those of this version 244; use the version of lriad"):
+    with pytest.raises(LriadError, match=r"hand on 435 channels, those of this version 436; use the version of lriad"):
         load_policy(str(tmp_path / "old"), device="cpu")

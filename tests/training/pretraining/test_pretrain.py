@@ -377,7 +377,15 @@ def test_the_words_learn_from_products_with_evidence_and_the_tokenizer_knows_the
     module.teach_words(impressions, CONFIG, tmp_path, tmp_path / "supervised", False)
     seen, unseen, _, products, _ = (list(part) for part in impressions.parts)
     assert taught["text"][1] == [seen, unseen]
-    assert taught["reading"][1] == [seen, unseen, products, products]
+    *whole, unsure = taught["reading"][1]
+    assert whole == [seen, unseen, products]
+    here, _, somewhere = impressions.logits
+    suspicion = text.suspicion_of(here, somewhere)
+    for label, sign in (("defect", 1), ("normal", -1)):
+        own = sorted((i for i in products if impressions.rows[i]["label"] == label), key=lambda i: sign * suspicion[i])
+        chosen = [i for i in own if i in unsure]
+        assert len(chosen) == round(module._UNSURE * len(own)) > 0
+        assert max(sign * suspicion[chosen]) <= min(sign * suspicion[[i for i in own if i not in unsure]])
     assert all(lesson.bare for lesson in taught["text"][0])
     assert all(taught["reading"][0][index].evidence for index in products)
     assert not any(taught["reading"][0][index].evidence for index in (*seen, *unseen))
