@@ -30,6 +30,7 @@ results: setup ## Measure everything in docs/results (a day; goes on where it wa
 	$(BIN)/lriad pretrain --output runs/pretrain
 	$(BIN)/python experiments/eyes.py --run runs/pretrain
 	$(BIN)/python experiments/policy.py
+	$(BIN)/python experiments/reading.py
 	$(BIN)/python experiments/heatmap.py
 	$(BIN)/python experiments/ceiling.py
 	$(BIN)/python experiments/evidence.py --jobs 2

@@ -81,7 +81,8 @@ def run(variant: Variant, source: Path, output: Path) -> dict[str, dict[str, flo
     config = PretrainConfig()
     # What the run of pretraining says of itself changes with its drawings; the same variant of another is another.
     known_by = hashlib.sha256(f"{(source / 'config.json').read_text()} {TESTS} {SEED}".encode()).hexdigest()[:8]
-    folder = output / known_by / variant.name.replace(" ", "-")
+    itself = hashlib.sha256(str(variant).encode()).hexdigest()[:8]
+    folder = output / known_by / f"{variant.name.replace(' ', '-')}-{itself}"
     result = folder / "result.json"
     if result.exists():
         return json.loads(result.read_text())
@@ -113,7 +114,7 @@ def run(variant: Variant, source: Path, output: Path) -> dict[str, dict[str, flo
 
 _LEGEND = (
     "`python experiments/eyes.py`, {day}. Percent, of the eyes alone, before any words; all images of a set "
-    "together. The variants have one head and differ in one thing from the shipped one. "
+    "together. The others have one head, and those below it differ from it in one thing. "
     "Watched: the categories of `parts` that nothing is trained on. Recall@5: at 5 % false alarms. Place: the "
     "strongest token shows the defect. {images} images a category of the two families, half defective; one seed."
 )

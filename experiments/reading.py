@@ -22,8 +22,9 @@ from PIL import Image
 
 from lriad.data.synthetic import FAMILIES
 from lriad.data.synthetic.dataset import VERSION as DRAWINGS
+from lriad.memory.memory import FORMAT
 from lriad.policy import Policy, architecture, load_policy
-from lriad.prompt import PLAIN, Context
+from lriad.prompt import PLAIN, PROMPT_VERSION, Context
 from lriad.training.pretraining import PretrainConfig
 from lriad.training.pretraining.drawings import draw_lines
 from lriad.training.pretraining.evidence import gather_evidence
@@ -100,7 +101,8 @@ def to_markdown(document: dict[str, Any]) -> str:
         f"`python experiments/reading.py`, {document['date']}; weights {document['policy']}. Percent. The same "
         "drawings without and with what a memory of 5, 10 or 30 good ones of the same product says in the prompt, 20 "
         "sound and 20 defective ones a product. AUROC by `p_defect`, which is the policy's alone: the score of `lriad "
-        "inspect --memory` adds the deviation to it. In parentheses: recall and false alarms of the answers.",
+        "inspect --memory` adds the deviation to it. In parentheses: recall and false alarms of the answers; one that "
+        "cannot be read finds no defect.",
     ]
     for name, (title, _, _) in SETS.items():
         records = document["sets"][name]
@@ -130,7 +132,7 @@ def main() -> None:
     policy = load_policy(arguments.policy, device="cpu")
     known_by = policy.policy_sha256[:12]
     document: dict[str, Any] = {"date": str(date.today()), "policy": known_by, "sets": {}}
-    folder = arguments.output / f"products-v{DRAWINGS}"
+    folder = arguments.output / f"products-v{DRAWINGS}-memory-{FORMAT}-{PROMPT_VERSION}"
     for name, (_, categories, products) in SETS.items():
         document["sets"][name] = []
         rows = draw_lines(folder, categories, products, 0)

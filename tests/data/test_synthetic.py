@@ -234,6 +234,8 @@ def test_a_line_is_one_part_with_good_shots_and_visible_defects(tmp_path):
             assert mask is not None
             assert mask.mean() / 255 >= 0.0009
     assert {row["dataset"] for row in rows} == {"parts"}
+    other = make_line("gear", tmp_path / "other", part=1, good=1, defects=0)
+    assert json.loads((other / "samples.jsonl").read_text())["dataset"] == "objects"
     before = (made / "samples.jsonl").stat().st_mtime_ns
     assert make_line("jar_mouth", tmp_path / "line", part=4, good=3, defects=3) == made
     assert (made / "samples.jsonl").stat().st_mtime_ns == before

@@ -24,7 +24,7 @@ GRID = 10
 WIDTH = 192
 """Channels of a token that each head has of its own."""
 HEADS = 2
-"""A third would make the policy too large to ship."""
+"""A third would bring the policy over 20 MB, which is what a package may carry here."""
 _CHANNELS = (24, 40, 112, 320)
 """Of the backbone at strides 4, 8, 16 and 32."""
 _POOLED = (3 * _CHANNELS[0], 3 * _CHANNELS[1], _CHANNELS[2])

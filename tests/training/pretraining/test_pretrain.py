@@ -208,6 +208,18 @@ def test_doubt_is_shared_by_both_labels_and_names_what_is_true():
     assert said.endswith("<answer>B</answer>")
 
 
+@pytest.mark.parametrize("kind", [None, *text.KINDS])
+@pytest.mark.parametrize("doubtful", [False, True])
+def test_the_first_words_of_every_finding_are_found(kind, doubtful):
+    for seed in range(20):
+        said = text.narrate("No. 5 gear", kind, "upper left", seed, doubtful=doubtful)
+        [found] = text._FIRST_WORDS.findall(f"<think>{said}</think> <answer>A</answer>")
+        openings = [said[: at + 1] for at in range(len(said)) if said.startswith(f". {found}", at)]
+        assert len(found.split()) == 3
+        assert len(openings) == 1
+        assert found.split()[0] in {"The", "There"}
+
+
 def test_what_a_memory_knows_is_not_doubted_where_the_prompt_says_it():
     rows = [{"label": label, "defect_type": None, "place": None} for label in ("defect", "normal") * 4]
     here, kinds = torch.zeros(8, 100), torch.zeros(8, 100, len(text.KINDS))

@@ -1,4 +1,4 @@
-"""From ImageNet's weights and drawings to the embedded policy, in three stages.
+"""From ImageNet's weights and drawings to the embedded policy: eyes, words, reading, and GRPO where asked for.
 
 No category of the families `objects` and `textures`, which are for testing, and no photograph of a part is in it. The
 family `parts` is divided by category: most are for both supervised stages; some the eyes never learn from, so that the
@@ -100,7 +100,7 @@ def pretrain(output: str | Path, config: PretrainConfig | None = None, *, progre
     Args:
         output: Run folder: `drawings/` and `lines/` (those of single products), `sensed/`, `eyes/`, `remembered/`,
             `text/`, `reading/`, `supervised/` (the policy before GRPO), `grpo/` (a run as `lriad train` makes it), and
-            at the end `model/` with its operating point. What is done already is not done again.
+            at the end `model/` with its operating point, chosen in `judged/`. What is done already is not done again.
         config: Settings; those of a run that is resumed must be the same.
         progress: Show progress bars.
 

@@ -250,8 +250,8 @@ def _collate(processor: Any, lessons: Sequence[Lesson], rng: np.random.Generator
         phrases = (name, *telling_phrases(lesson.kind), *([lesson.place] if lesson.place else []))
         sequences.append(prompt_ids + encoded["input_ids"] + [tokenizer.eos_token_id])
         starts.append(len(prompt_ids))
-        open_to_the_end = fast or (evidence is not None and lesson.suspicion is not None)
-        turn, letter = _ANSWER if evidence else _TELLING, _ANSWER if open_to_the_end else 1.0
+        letter_decides = fast or (evidence is not None and lesson.suspicion is not None)
+        turn, letter = _ANSWER if evidence else _TELLING, _ANSWER if letter_decides else 1.0
         weighted.append(_weights(encoded["offset_mapping"], _heavy(completion, phrases, turn, letter)))
         # Where there is no reasoning only the answer is learned: left to itself, the policy must not choose to skip it.
         asked_for = _letter(completion) if fast else 0
