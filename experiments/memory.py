@@ -50,8 +50,8 @@ TILED = "real, in tiles"
 TILES = (
     "`python experiments/memory.py --output runs/memory --tiles`: the tiles of `lriad remember --tiles auto`, as many "
     "as show an image to the eyes about as large as it is, or none where the images have several shapes. What is "
-    "looked at whole has the numbers of the tables above; the rivals, and the policy zero-shot, look at whole images "
-    "as before. An inspection of n tiles takes up to n times as long, with and without a memory."
+    "looked at whole has the numbers of whole images with the same policy; the rivals, and the policy zero-shot, look "
+    "at whole images as before. An inspection of n tiles takes up to n times as long, with and without a memory."
 )
 FILE = RESULTS / "memory.json"
 
@@ -336,11 +336,10 @@ def map_table(cells: Sequence[Mapping[str, Any]]) -> str:
 def to_markdown(cells: Sequence[Mapping[str, Any]]) -> str:
     """The whole report."""
     dates = sorted({cell["date"] for cell in cells})
-    policies = sorted({cell["policy"] for cell in cells})
     parts = [
         "# Ten good parts",
-        f"Made by `python experiments/memory.py --output runs/memory`, {dates[0]} to {dates[-1]}, embedded policy "
-        f"{', '.join(policies)}, `fast` mode; percent. Every cell: [memory.json](memory.json).",
+        f"Made by `python experiments/memory.py --output runs/memory`, {dates[0]} to {dates[-1]}, `fast` "
+        "mode; percent. Every cell: [memory.json](memory.json).",
         "Good images of one product are remembered (`lriad remember`), images of other groups are judged, at most 100 "
         f"good and 100 defective ones, drawn; up to {DRAWS} draws of each category. The policy has been taught on "
         "procedural drawings alone; nothing is trained on the product. *Both* adds the deviation and, for a quarter, "
@@ -359,14 +358,17 @@ def to_markdown(cells: Sequence[Mapping[str, Any]]) -> str:
     for kind, title in kinds.items():
         own = [cell for cell in cells if cell["kind"] == kind]
         if own:
+            policies = {cell["policy"] for cell in own}
+            whole = [cell for cell in cells if cell["kind"] == "real" and cell["policy"] in policies]
             draws = sorted({sum(c["category"] == name for c in own) for name in {c["category"] for c in own}})
             parts += [
                 f"## {title}",
-                f"{len({cell['category'] for cell in own})} categories, {' to '.join(map(str, draws))} draws each.",
+                f"{len({cell['category'] for cell in own})} categories, {' to '.join(map(str, draws))} draws each, "
+                f"embedded policy {', '.join(sorted(policies))}.",
                 *([TILES] if kind == TILED else []),
                 *(mean_table(own, str(count)) for count in GOOD if str(count) in own[0]["settings"]),
                 difference_table(own),
-                *([tiles_table(own, [c for c in cells if c["kind"] == "real"])] if kind == TILED else []),
+                *([tiles_table(own, whole)] if kind == TILED and whole else []),
                 category_table(own),
             ]
             if values(own, "30", "map", "pixel_auroc"):

@@ -75,7 +75,9 @@ def test_tiles_have_tables_of_their_own(results):
         head = {"category": "pcb", "kind": kind, "draw": 0, "policy": "p", "date": "d", "defects": 3}
         return head | {"views": "2 tiles", "settings": rows}
 
-    text = memory.to_markdown([cell("real", _4=0.6, _6=0.7), cell(memory.TILED, _6=0.9)])
+    whole, tiled = cell("real", _4=0.6, _6=0.7), cell(memory.TILED, _6=0.9)
+    assert "tiles minus whole images" not in memory.to_markdown([whole | {"policy": "another"}, tiled])
+    text = memory.to_markdown([whole, tiled])
     whole, tiled = text.split("## Real categories, in as many tiles")
     assert "| 4 good | AUROC" in whole
     assert "| both | 70.0 [70.0, 70.0]" in whole
