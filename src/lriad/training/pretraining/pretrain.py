@@ -47,7 +47,7 @@ _READING = Schedule(steps=500, batch_size=32, learning_rate=1.5e-3, warmup_steps
 """At a third of that rate the answers learn to read and the reasoning does not."""
 _READ = 0.75
 """How far the words go of the way that reading took them. Both ends know what the prompt says without a memory, and
-points between them know it better (WiSE-FT, https://arxiv.org/abs/2109.01903), at next to nothing of the reading."""
+points between them know it better (WiSE-FT, https://arxiv.org/abs/2109.01903), for a point or less of the reading."""
 _UNSURE = 0.34
 """Share of the products that the eyes are least sure of: there is something to be read of them."""
 _RECIPE = 5
