@@ -450,6 +450,23 @@ def test_remembered_parts_are_compared_with_in_inspection_and_evaluation(
     assert "6 images of the data set are in the memory" in out
 
 
+def test_parts_that_are_nearly_all_unlike_a_memory_are_told(lriad: Run, tmp_path: Path) -> None:
+    for name, sigma, count in (("good", 20, 12), ("alike", 20, 6), ("unlike", 90, 6)):
+        (tmp_path / name).mkdir()
+        for index in range(count):
+            Image.effect_noise((64, 64), sigma).convert("RGB").save(tmp_path / name / f"{index}.png")
+    memory = tmp_path / "m"
+    assert lriad("remember", tmp_path / "good", "--object", "screw", "--output", memory)[0] == 0
+    arguments = ("--memory", memory, "--mode", "fast")
+    _, _, err = lriad("inspect", tmp_path / "unlike", *arguments)
+    assert "warning: 6 of 6 images are unlike the good ones" in err
+    output = ("--output", tmp_path / "v.jsonl")
+    assert "warning: 6 of 6" in lriad("inspect", tmp_path / "unlike", *arguments, *output)[2]
+    assert "warning: 6 of 6" in lriad("inspect", tmp_path / "unlike", *arguments, *output)[2]  # none is done again
+    assert "warning" not in lriad("inspect", tmp_path / "alike", *arguments)[2]
+    assert "warning" not in lriad("inspect", tmp_path / "unlike", *arguments, "--threshold", "0")[2]
+
+
 def test_an_evaluation_with_good_images_of_each_category(
     lriad: Run, fast: list[object], parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,8 @@ app.add_typer(data_app, name="data")
 
 _TABLE_LIMIT = 200
 """Images up to which a terminal shows a table; a longer list is read in the output file, or line by line."""
+_MANY, _MOST = 5, 0.75
+"""Defects, and their share of the images, from which on it is asked whether a memory is of these parts at all."""
 
 
 Split = Literal["all", "train", "test"]
@@ -331,6 +333,15 @@ def inspect(
         f"{summary.review} review, {summary.errors} not inspected{where}",
         err=True,
     )
+    judged = summary.images - summary.errors
+    by_memory = memory is not None and threshold is None and calibration is None
+    if by_memory and summary.defect >= max(_MANY, _MOST * judged):
+        typer.echo(
+            f"warning: {summary.defect} of {judged} images are unlike the good ones in this memory: if most of these "
+            "parts are good, they differ more than those remembered, or light, camera or product have changed; look at "
+            "a few, and remember good ones of all kinds (lriad remember --add-to)",
+            err=True,
+        )
     if summary.first_error:
         typer.echo(f"not inspected, the first: {_plain(summary.first_error)} (--retry-errors tries again)", err=True)
     raise typer.Exit(3 if summary.errors else 1 if summary.defect or summary.review else 0)

@@ -51,6 +51,13 @@ def test_boxes_are_drawn_where_they_are_also_when_the_picture_shrinks():
     assert coloured.max(0).tolist() == [383, 767]
 
 
+def test_a_reason_below_a_narrow_picture_is_whole():
+    image, note = Image.new("RGB", (100, 60)), "a long scratch in the upper left that runs to the rim of the part"
+    drawn = np.asarray(overlay(image, np.zeros((2, 2), np.float32), (), (1, 6), f"{note} 1"))
+    other = np.asarray(overlay(image, np.zeros((2, 2), np.float32), (), (1, 6), f"{note} 2"))
+    assert (drawn != other).any()
+
+
 def test_a_long_reason_is_cut_and_control_characters_do_no_harm(tmp_path):
     source = tmp_path / "a.png"
     Image.new("RGB", (200, 50)).save(source)

@@ -27,7 +27,7 @@ _STRENGTH = 0.6
 """Of the colour where it is full."""
 _BOX = (0, 200, 255)
 _MARGIN = 8
-_MOST_LINES = 4
+_MOST_LINES = 7
 
 
 def scale_of(memory: str | None) -> tuple[float, float]:
@@ -76,7 +76,7 @@ def overlay(
 
     Args:
         image, heatmap_HW, boxes, scale: As for `marked`.
-        note: A few lines of text; what does not fit is cut off.
+        note: A few lines of text; what does not fit is cut off, and ends in '...'.
 
     Returns:
         At most 1024 pixels on an image's longer side.
@@ -111,7 +111,9 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
                 longer = word
             line = longer
         lines.append(line)
-    return lines[:_MOST_LINES]
+    if len(lines) > _MOST_LINES:
+        lines = [*lines[: _MOST_LINES - 1], f"{lines[_MOST_LINES - 1]} ..."]
+    return lines
 
 
 def save_overlay(image: str | os.PathLike[str], verdict: Verdict, folder: str | Path) -> Path:
