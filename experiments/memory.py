@@ -41,7 +41,7 @@ from lriad.policy import Policy, load_policy
 GOOD = (10, 30)
 DEFECTS = 30
 DRAWS = 5
-VERSION = 6
+VERSION = 7
 """Of the settings. It changes when the same images and policy would give other numbers."""
 PROCEDURAL = ("objects", "textures")
 PROCEDURAL_IMAGES = 120
@@ -342,7 +342,7 @@ def to_markdown(cells: Sequence[Mapping[str, Any]]) -> str:
         "mode; percent. Every cell: [memory.json](memory.json).",
         "Good images of one product are remembered (`lriad remember`), images of other groups are judged, at most 100 "
         f"good and 100 defective ones, drawn; up to {DRAWS} draws of each category. The policy has been taught on "
-        "procedural drawings alone; nothing is trained on the product. *Both* adds the deviation and, for a quarter, "
+        "procedural drawings alone; nothing is trained on the product. *Both* adds the deviation and, for a half, "
         "what the policy says, each in standard deviations of the good images' own; its decisions are those that a "
         "false-alarm rate of 5 % promises by the good images alone (with 10 of them no less than 1 in 11 can be "
         "promised). With labelled defects (at most 30, and no more than half of all) a rule is learned from "
