@@ -48,10 +48,11 @@ PROCEDURAL_IMAGES = 120
 PADIM = "PaDiM's map"
 TILED = "real, in tiles"
 TILES = (
-    "`python experiments/memory.py --output runs/memory --tiles`: the tiles of `lriad remember --tiles auto`, as many "
-    "as show an image to the eyes about as large as it is, or none where the images have several shapes. What is "
-    "looked at whole has the numbers of whole images with the same policy; the rivals, and the policy zero-shot, look "
-    "at whole images as before. An inspection of n tiles takes up to n times as long, with and without a memory."
+    "`python experiments/memory.py --output runs/memory --tiles`: beside the whole image the tiles of `lriad remember "
+    "--tiles auto`, as many as show it to the eyes about as large as it is, or none where the images have several "
+    "shapes. What has none has the numbers of whole images with the same policy; the rivals, and the policy zero-shot, "
+    "look at whole images as before. An inspection with n tiles takes up to n + 1 times as long, with and without a "
+    "memory."
 )
 FILE = RESULTS / "memory.json"
 
@@ -292,7 +293,7 @@ def tiles_table(tiled: Sequence[Mapping[str, Any]], whole: Sequence[Mapping[str,
         [category, *(f"{100 * own[category]:+.1f}" if category in own else "–" for own in means)] for category in cut
     ]
     rows.append(["mean of all categories", *map(percent, differences)])
-    return table(["tiles minus whole images, points", *titles], rows)
+    return table(["tiles and whole minus whole images, points", *titles], rows)
 
 
 def category_table(cells: Sequence[Mapping[str, Any]]) -> str:
@@ -352,7 +353,7 @@ def to_markdown(cells: Sequence[Mapping[str, Any]]) -> str:
     ]
     kinds = {
         "real": "Real categories",
-        TILED: "Real categories, in as many tiles as show the images in full size",
+        TILED: "Real categories, whole and in as many tiles as show the images in full size",
         "procedural": "Procedural categories, never seen",
     }
     for kind, title in kinds.items():

@@ -601,12 +601,14 @@ def test_a_memory_of_as_many_tiles_as_the_eyes_need(lriad: Run, tmp_path: Path) 
     auto = ("--output", memory, "--tiles", "auto")
     code, out, err = lriad("remember", tmp_path / "good", "--object", "plate", *auto)
     assert (code, out) == (0, "")
-    chosen = "looks at 2 tiles along the longer side of each image; each takes about as long as a whole one"
+    chosen = (
+        "looks at each image whole and in 2 tiles along its longer side; each tile takes about as long as the whole"
+    )
     assert err.splitlines()[0] == chosen
     found = lriad("inspect", tmp_path / "more", "--memory", memory, "--mode", "fast", "--output", tmp_path / "v.jsonl")
     assert found[0] in (0, 1)
     rows = [json.loads(line) for line in (tmp_path / "v.jsonl").read_text().splitlines()]
-    assert [row["setting"] for row in rows] == ["3 good, 2 tiles"] * 3
+    assert [row["setting"] for row in rows] == ["3 good, whole and 2 tiles"] * 3
     assert {(row["view"][2] - row["view"][0], row["view"][3] - row["view"][1]) for row in rows} == {(356, 356)}
     # What is added is looked at as what is there.
     code, _, err = lriad("remember", tmp_path / "more", "--add-to", memory, *auto)

@@ -102,7 +102,7 @@ RoiOption = Annotated[
 ]
 TilesOption = Annotated[
     int | None,
-    typer.Option("--tiles", help="Look at large images in so many tiles along the longer side.", show_default="1"),
+    typer.Option("--tiles", help="Look at large images in so many tiles along the longer side, too.", show_default="1"),
 ]
 CalibrationOption = Annotated[
     Path | None,
@@ -366,7 +366,7 @@ def remember(
         typer.Option(
             "--tiles",
             metavar="INTEGER|auto",
-            help="Look at large images in so many tiles along the longer side; auto: as the policy's eyes need.",
+            help="Look at large images in so many tiles along the longer side, too; auto: as the policy's eyes need.",
             show_default="1",
         ),
     ] = None,
@@ -434,8 +434,8 @@ def _looks_at(views: Views, why: str) -> str:
     if views.tiles == 1:
         return f"looks at whole {what}s: {why}"
     return (
-        f"looks at {views.tiles} tiles along the longer side of each {what}{f' ({why})' if why else ''}; "
-        "each takes about as long as a whole one"
+        f"looks at each {what} whole and in {views.tiles} tiles along its longer side{f' ({why})' if why else ''}; "
+        "each tile takes about as long as the whole"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lriad import LriadError
-from lriad.data.views import MAX_TILES, Views, parse_roi, stitch
+from lriad.data.views import MAX_TILES, Views, parse_roi, stitch, views_by_scale
 
 sizes = st.tuples(st.integers(64, 600), st.integers(64, 600))
 
@@ -26,15 +27,34 @@ def test_tiles_cover_the_image_and_stay_inside(size, tiles):
         assert 0 <= top < bottom <= height
         covered[top:bottom, left:right] = True
     assert covered.all()
-    assert len({(right - left, bottom - top) for left, top, right, bottom in boxes}) == 1
+    tiles = boxes[-math.prod(Views(None, tiles).layout(size)) :]
+    assert len({(right - left, bottom - top) for left, top, right, bottom in tiles}) == 1
+    assert boxes[: -len(tiles)] in ([], [(0, 0, *size)])
 
 
 @given(sizes, st.integers(2, 5))
 def test_neighbouring_tiles_overlap(size, tiles):
-    boxes = Views(None, tiles).boxes(size)
+    boxes = Views(None, tiles).boxes(size)[-math.prod(Views(None, tiles).layout(size)) :]
     first = [box for box in boxes if box[1] == boxes[0][1]]
     for one, other in pairwise(first):
         assert other[0] < one[2]
+
+
+@pytest.mark.parametrize(
+    ("size", "tiles", "views"),
+    [((640, 640), 1, 1), ((640, 640), 2, 1 + 4), ((640, 160), 4, 1 + 4), ((200, 640), 4, 1 + 8), ((160, 800), 5, 5)],
+)
+def test_beside_tiles_the_whole_is_looked_at_unless_it_is_very_long(size, tiles, views):
+    own = Views(None, tiles)
+    boxes, scales = own.boxes(size), views_by_scale(own.layout(size))
+    assert len(boxes) == views
+    assert [view for one in scales for view in one] == [*range(views)]
+    assert (boxes[0] == (0, 0, *size)) == (tiles < 5)
+    assert len(scales) == (2 if 1 < tiles < 5 else 1)
+
+
+def test_the_whole_of_a_region_is_the_region():
+    assert Views((10, 20, 100, 50), 2).boxes((200, 100))[0] == (10, 20, 110, 70)
 
 
 def test_a_region_is_cut_out():

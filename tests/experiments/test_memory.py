@@ -62,7 +62,7 @@ def test_tiles_are_of_what_is_larger_than_the_eyes_see(drawings, results, tmp_pa
     for _ in range(2):  # the second time there is nothing to do
         memory.run_cells(load_policy("embedded"), memory.TILED, large, 0, tmp_path)
     [cell] = cells_of(results, memory.TILED)
-    assert cell["views"] == "2 tiles"
+    assert cell["views"] == "whole and 2 tiles"
     assert set(cell["settings"]) == {"6"}
     assert load_memory(tmp_path / "memories" / "leather-0-6-tiles.memory").views.tiles == 2
 
@@ -76,9 +76,9 @@ def test_tiles_have_tables_of_their_own(results):
         return head | {"views": "2 tiles", "settings": rows}
 
     whole, tiled = cell("real", _4=0.6, _6=0.7), cell(memory.TILED, _6=0.9)
-    assert "tiles minus whole images" not in memory.to_markdown([whole | {"policy": "another"}, tiled])
+    assert "tiles and whole minus whole images" not in memory.to_markdown([whole | {"policy": "another"}, tiled])
     text = memory.to_markdown([whole, tiled])
-    whole, tiled = text.split("## Real categories, in as many tiles")
+    whole, tiled = text.split("## Real categories, whole and in as many tiles")
     assert "| 4 good | AUROC" in whole
     assert "| both | 70.0 [70.0, 70.0]" in whole
     assert "| 4 good | AUROC" not in tiled

@@ -19,9 +19,9 @@ from tiny_models import save_tiny_model
 from lriad import Inspector, LriadError, Sample, load_memory, remember
 from lriad.data.sample import Label
 from lriad.data.views import Views
-from lriad.memory.build import build
+from lriad.memory.build import BANK, build
 from lriad.memory.evidence import evidence_for
-from lriad.memory.memory import GoodImage, Look, Memory, centre_and_spread
+from lriad.memory.memory import Bank, GoodImage, Look, Memory, bank_of, centre_and_spread
 from lriad.memory.patches import FIELDS, beyond_usual, coreset, image_deviation, in_fields, nearest, patches
 from lriad.memory.rule import learn_rule
 from lriad.memory.seen import Seen, see
@@ -79,14 +79,13 @@ def simple_memory(deviations: list[float], p: list[float] | None = None) -> Memo
         GoodImage(str(i), str(i), str(i), deviation, {} if p is None else {"fast": p[i]})
         for i, deviation in enumerate(deviations)
     )
-    owners = torch.arange(len(good))
+    bank = Bank(torch.zeros(len(good), 2), torch.arange(len(good)))
     look = Look(None, 1.0, 1.0)
     return Memory(
         "part",
         "0" * 64,
         None,
-        torch.zeros(len(good), 2),
-        owners,
+        (bank,),
         (1.0,),
         torch.zeros(len(good), 1, 2, 2),
         torch.zeros(len(good), 1, 2, 2, 2),
@@ -125,21 +124,22 @@ def test_what_is_usual_in_others_is_measured_without_the_image_itself():
     rng = np.random.default_rng(0)
     images = []
     for index in range(9):
-        views = [[torch.from_numpy(rng.normal(size=(6, 8, 8)).astype(np.float32)) for _ in range(3)] for _ in range(2)]
+        views = [[torch.from_numpy(rng.normal(size=(6, 8, 8)).astype(np.float32)) for _ in range(3)] for _ in range(3)]
         images.append(Seen(Sample("", "", "normal", "part", NAME), str(index), str(index), Look(None, 1, 1), views))
     images = [replace(image, sample=replace(image.sample, group=str(i // 2))) for i, image in enumerate(images)]
     look = Look(None, 1.0, 1.0, (2, 1))
     memory = build(images, object_name="part", policy_sha256="", look=look, views=Views())
     groups = np.array([image.group for image in images])
-    owners = groups[memory.owner_K.numpy()]
     for index, image in enumerate(images):
-        for view in range(2):
+        for view in range(3):  # the whole and two tiles
+            bank = bank_of(view, memory.banks, look)
+            owners = groups[bank.owner_K.numpy()]
             stray = []
             for other in images:
                 if other.group != image.group:
                     vectors = patches(other.depths[view], memory.scales).half().float()
                     barred = torch.from_numpy(np.isin(owners, [other.group, image.group]))
-                    distances = nearest(vectors.flatten(0, 1), memory.bank_KC, memory._half_norms_K, barred)
+                    distances = nearest(vectors.flatten(0, 1), bank.places_KC, bank.half_norms_K, barred)
                     stray.append(in_fields(distances.unflatten(0, (8, 8))[None])[0])
             mean, spread = memory.others_NV2FF[index, view]
             torch.testing.assert_close(mean, torch.stack(stray).mean(0), atol=2e-3, rtol=0)
@@ -345,7 +345,7 @@ def test_a_file_gives_the_memory_back(made, tmp_path):
     assert again.sha256 == made.memory.sha256
     assert again.good == made.memory.good
     assert again.look == made.memory.look
-    assert torch.equal(again.bank_KC, made.memory.bank_KC)
+    assert torch.equal(again.banks[0].places_KC, made.memory.banks[0].places_KC)
     assert torch.equal(again.usual_NVFF, made.memory.usual_NVFF)
     assert [file.name for file in tmp_path.iterdir()] == ["m"]
 
@@ -442,10 +442,28 @@ def test_tiles_and_a_region_speak_of_the_whole_image(policy, tmp_path):
     assert one.decision == "defect"
     assert one.unusual_place in ("upper left", "left", "top")  # Of random weights, and on the border of these fields.
     assert np.isnan(one.heatmap[-1]).all()  # below the region
-    left, top, right, bottom = one.view
-    assert (right - left, bottom - top) < (256, 200)
+    assert one.view in memory.views.boxes((256, 256))  # the region, or a tile of it
     with pytest.raises(LriadError, match="give no other --roi"):
         list(Inspector(policy, memory=memory, views=Views(None, 3)).inspect_samples(samples))
+
+
+def test_the_whole_and_the_tiles_are_compared_each_with_their_own(policy, parts, tmp_path):
+    """What is remembered of tiles, larger in the eyes, says nothing of the whole."""
+    views = Views(tiles=2)
+    memory = remember(parts["normal"][:8], tmp_path / "m", policy=policy, views=views).memory
+    again = load_memory(tmp_path / "m")
+    assert all(torch.equal(one.places_KC, two.places_KC) for one, two in zip(again.banks, memory.banks, strict=True))
+    assert len(memory.banks[1].owner_K) == BANK // 2
+    whole = remember(parts["normal"][:8], tmp_path / "n", policy=policy).memory
+    assert [len(bank.owner_K) for bank in whole.banks] == [8 * 12 * 12]
+    [image] = see(policy, [parts["defect"][0]], views, memory)
+    far = torch.full_like(memory.banks[1].places_KC, 1e3)
+    without_tiles = replace(memory, banks=(memory.banks[0], replace(memory.banks[1], places_KC=far)))
+    before, after = (
+        [one.unusual(maps, None, view) for view, maps in enumerate(image.depths)] for one in (memory, without_tiles)
+    )
+    np.testing.assert_array_equal(before[0], after[0])
+    assert all((new > 10 * abs(old).max()).all() for old, new in zip(before[1:], after[1:], strict=True))
 
 
 def test_tiles_of_several_images_that_cores_share_give_what_each_image_gives(policy, tmp_path):
@@ -565,10 +583,12 @@ def test_damaged_and_foreign_files_are_refused(made, tmp_path, tiny_policy_dir):
         lambda tensors, header: tensors.update(others=tensors["others"][:, :, :1]),
         lambda tensors, header: tensors.update(usual=tensors["usual"][:, :0]),
         lambda tensors, header: tensors.update(usual=tensors["usual"][..., :3]),
-        lambda tensors, header: tensors["bank"].fill_(float("inf")),
-        lambda tensors, header: tensors["owner"].fill_(-1),
-        lambda tensors, header: tensors["owner"].fill_(99),
-        lambda tensors, header: tensors.update(owner=tensors["owner"][:-1]),
+        lambda tensors, header: tensors["bank.0"].fill_(float("inf")),
+        lambda tensors, header: tensors["owner.0"].fill_(-1),
+        lambda tensors, header: tensors["owner.0"].fill_(99),
+        lambda tensors, header: tensors.pop("owner.0"),
+        lambda tensors, header: header["look"].update(layout=[2, 1]),
+        lambda tensors, header: tensors.update({"owner.0": tensors["owner.0"][:-1]}),
         lambda tensors, header: header.update(scales=[0.0, 0.0]),
         lambda tensors, header: header["good"][0].update(deviation=float("nan")),
         lambda tensors, header: header["good"][0].update(deviation="high"),
@@ -604,7 +624,8 @@ def test_images_that_are_cut_in_other_tiles_are_not_compared(policy, tmp_path):
     views = Views(tiles=4)
     memory = remember(good, tmp_path / "m", policy=policy, views=views).memory
     assert memory.look.layout == (4, 3)
-    assert Inspector(policy, mode="fast", memory=memory).inspect(picture("near.png", (160, 121)).image, NAME).view
+    near = picture("near.png", (160, 121))
+    assert Inspector(policy, mode="fast", memory=memory).inspect(near.image, NAME).deviation is not None
     other = picture("other.png", (160, 130))
     found = error_of(Inspector(policy, mode="fast", memory=memory).inspect, other.image, NAME)
     assert "4 x 4 tiles" in found

@@ -1,4 +1,4 @@
-"""Parts of an image that are looked at one by one: a region of interest, and overlapping tiles of large images."""
+"""Parts of an image that are looked at one by one: a region of interest, or overlapping tiles and their whole."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ _SLACK = 0.05
 """Of a tile: how much longer than so many tiles the shorter side may be. A few pixels must not make another layout."""
 _OVERLAP = 0.2
 """Of a tile with its neighbour, so that a defect on the border is whole in one of them."""
+_WHOLE_UP_TO = 4
+"""Tiles along the longer side for each along the shorter one up to which the whole is looked at beside them: what is
+longer would be squeezed beyond recognition."""
 MAX_TILES = 16
 
 
@@ -28,7 +31,8 @@ class Views:
 
     Attributes:
         roi: Region of interest as left, top, width and height in pixels; None for the whole image.
-        tiles: Tiles along the longer side of what is looked at, 1 to 16; the shorter one has as many as fit.
+        tiles: Tiles along the longer side of what is looked at, 1 to 16; the shorter one has as many as fit. Beside
+            them the whole is looked at: what is missing or askew shows there, what is small in the tiles.
 
     Raises:
         LriadError: A number is out of its range.
@@ -45,22 +49,23 @@ class Views:
 
     def __str__(self) -> str:
         parts = [f"roi {','.join(map(str, self.roi))}"] if self.roi else []
-        parts += [f"{self.tiles} tiles"] if self.tiles > 1 else []
+        parts += [f"whole and {self.tiles} tiles"] if self.tiles > 1 else []
         return ", ".join(parts) or "whole images"
 
     def boxes(self, size: tuple[int, int]) -> list[Box]:
-        """The parts of an image of this width and height, row by row.
+        """The parts of an image of this width and height: where there are tiles the whole first, then they row by row.
 
         Raises:
             LriadError: The region does not lie in the image.
         """
         left, top, width, height = self._region(size)
-        columns, rows = self.layout(size)
+        layout = columns, rows = self.layout(size)
         spans = [_spans(start, length, count) for start, length, count in ((left, width, columns), (top, height, rows))]
-        return [(x0, y0, x1, y1) for y0, y1 in spans[1] for x0, x1 in spans[0]]
+        tiles = [(x0, y0, x1, y1) for y0, y1 in spans[1] for x0, x1 in spans[0]]
+        return tiles if len(views_by_scale(layout)) == 1 else [(left, top, left + width, top + height), *tiles]
 
     def layout(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Columns and rows of them.
+        """Columns and rows of the tiles.
 
         Raises:
             LriadError: As `boxes`.
@@ -80,6 +85,14 @@ class Views:
         """Those parts."""
         boxes = self.boxes(image.size)
         return [image] if boxes == [(0, 0, *image.size)] else [image.crop(box) for box in boxes]
+
+
+def views_by_scale(layout: tuple[int, int]) -> list[range]:
+    """Which views of an image with so many columns and rows of tiles are of one scale: the whole, then the tiles."""
+    tiles = layout[0] * layout[1]
+    if tiles == 1 or max(layout) > _WHOLE_UP_TO * min(layout):
+        return [range(tiles)]
+    return [range(1), range(1, 1 + tiles)]
 
 
 def _spans(start: int, length: int, count: int) -> list[tuple[int, int]]:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lriad.data.views import Views
-from lriad.memory.memory import GoodImage, Look, Memory
+from lriad.data.views import Views, views_by_scale
+from lriad.memory.memory import Bank, GoodImage, Look, Memory, bank_of
 from lriad.memory.patches import (
     COMPARED,
     FIELDS,
@@ -25,9 +25,9 @@ from lriad.memory.patches import (
 )
 
 BANK = 2_000
-"""Places that a memory keeps; twice as many, or all of them, are no better."""
+"""Places that a memory keeps, of all scales together; twice as many, or all of them, are no better."""
 CANDIDATES = 20_000
-"""Places that these are chosen from, drawn evenly from all images."""
+"""Places that those of a scale are chosen from, drawn evenly from all images."""
 
 
 class Sighting(Protocol):
@@ -61,13 +61,13 @@ def build(
     """
     scales = tuple(spread([view[level] for image in images for view in image.depths]) for level in range(COMPARED))
     places = [_places(image, scales) for image in images]
-    drawn, owner_K = _candidates(places, seed)
-    kept = torch.from_numpy(coreset(drawn.float(), BANK, seed))
-    bank_KC, owner_K = drawn[kept].float(), owner_K[kept]
-    good, usual_NVFF, others_NV2FF = _calibrated(images, places, bank_KC, owner_K, [image.group for image in images])
-    return Memory(
-        object_name, policy_sha256, None, bank_KC, owner_K, scales, usual_NVFF, others_NV2FF, good, look, views
-    )
+    banks = []
+    for own in views_by_scale(look.layout):
+        drawn, owner_K = _candidates([[image[view] for view in own] for image in places], seed)
+        banks.append(_chosen(drawn.float(), owner_K, look, seed))
+    groups = [image.group for image in images]
+    good, usual_NVFF, others_NV2FF = _calibrated(images, places, banks, look, groups)
+    return Memory(object_name, policy_sha256, None, tuple(banks), scales, usual_NVFF, others_NV2FF, good, look, views)
 
 
 def extend(memory: Memory, images: Sequence[Sighting], look: Look, seed: int = 0) -> Memory:
@@ -77,17 +77,16 @@ def extend(memory: Memory, images: Sequence[Sighting], look: Look, seed: int = 0
     far they stray was measured against fewer images, which as a rule overstates it.
     """
     places = [_places(image, memory.scales) for image in images]
-    drawn, owner_K = _candidates(places, seed)
-    candidates_KC = torch.cat([memory.bank_KC, drawn.float()])
-    owner_K = torch.cat([memory.owner_K, owner_K + len(memory.good)])
-    kept = torch.from_numpy(coreset(candidates_KC, BANK, seed))
-    bank_KC, owner_K = candidates_KC[kept], owner_K[kept]
+    banks = []
+    for bank, own in zip(memory.banks, views_by_scale(look.layout), strict=True):
+        drawn, owner_K = _candidates([[image[view] for view in own] for image in places], seed)
+        candidates_KC = torch.cat([bank.places_KC, drawn.float()])
+        banks.append(_chosen(candidates_KC, torch.cat([bank.owner_K, owner_K + len(memory.good)]), look, seed))
     groups = [*(image.group for image in memory.good), *(image.group for image in images)]
-    new, usual_NVFF, others_NV2FF = _calibrated(images, places, bank_KC, owner_K, groups, memory.usual_NVFF)
+    new, usual_NVFF, others_NV2FF = _calibrated(images, places, banks, look, groups, memory.usual_NVFF)
     return replace(
         memory,
-        bank_KC=bank_KC,
-        owner_K=owner_K,
+        banks=tuple(banks),
         usual_NVFF=torch.cat([memory.usual_NVFF, usual_NVFF]),
         others_NV2FF=torch.cat([memory.others_NV2FF, others_NV2FF]),
         good=(*memory.good, *new),
@@ -110,11 +109,18 @@ def _candidates(places: Sequence[Sequence[Tensor]], seed: int) -> tuple[Tensor, 
     return torch.cat([own[torch.from_numpy(kept)] for own, kept in zip(flat, drawn, strict=True)]), owner_K
 
 
+def _chosen(candidates_KC: Tensor, owner_K: Tensor, look: Look, seed: int) -> Bank:
+    """Those that are remembered, of one scale."""
+    size = BANK // len(views_by_scale(look.layout))
+    kept = torch.from_numpy(coreset(candidates_KC, size, seed))
+    return Bank(candidates_KC[kept], owner_K[kept])
+
+
 def _calibrated(
     images: Sequence[Sighting],
     places: Sequence[Sequence[Tensor]],
-    bank_KC: Tensor,
-    owner_K: Tensor,
+    banks: Sequence[Bank],
+    look: Look,
     groups: Sequence[str],
     before_MVFF: Tensor | None = None,
 ) -> tuple[tuple[GoodImage, ...], Tensor, Tensor]:
@@ -123,7 +129,7 @@ def _calibrated(
     Args:
         images: The images.
         places: Of each.
-        bank_KC, owner_K: See `Memory`.
+        banks, look: See `Memory`.
         groups: Of all images in memory, these the last.
         before_MVFF: What is usual in those before them; None where there are none.
 
@@ -132,7 +138,7 @@ def _calibrated(
     """
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     number_N = torch.tensor([numbers[group] for group in groups])
-    group_K, half_norms_K = number_N[owner_K], bank_KC.square().sum(1) / 2
+    bank_of_view = [bank_of(view, banks, look) for view in range(len(places[0]))]
     before_MVFF = torch.empty(0, len(places[0]), FIELDS, FIELDS) if before_MVFF is None else before_MVFF
     of_group = [_Others(len(numbers)) for _ in places[0]]
     for known_VFF, number in zip(before_MVFF, number_N, strict=False):
@@ -141,9 +147,9 @@ def _calibrated(
     distances, usual = [], []
     for views, number in zip(places, number_N[len(before_MVFF) :].tolist(), strict=True):
         maps, fields = [], []
-        for view, others in zip(views, of_group, strict=True):
+        for view, bank, others in zip(views, bank_of_view, of_group, strict=True):
             vectors = view.flatten(0, 1).float()
-            near = two_nearest(vectors, bank_KC, half_norms_K, group_K, number)
+            near = two_nearest(vectors, bank.places_KC, bank.half_norms_K, number_N[bank.owner_K], number)
             first_HW, group_HW, second_HW = (one.unflatten(0, view.shape[:2]) for one in near)
             # As the file holds it, so that a memory says the same before it is written.
             fields.append(in_fields(first_HW[None])[0].half().float())

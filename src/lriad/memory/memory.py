@@ -21,14 +21,14 @@ from torch import Tensor
 from lriad.data._files import show
 from lriad.data.place import PLACES
 from lriad.data.sample import object_name_of
-from lriad.data.views import Views
+from lriad.data.views import Views, views_by_scale
 from lriad.errors import LriadError
 from lriad.memory.patches import FIELDS, beyond_usual, image_deviation, nearest, patches
 from lriad.memory.rule import Rule, log_odds
 from lriad.prompt import evidence_line
 from lriad.verdict import Mode
 
-FORMAT = "lriad-memory-2"
+FORMAT = "lriad-memory-3"
 _MIN_SPREAD = 0.1
 """Of the good samples' deviations, as a share of their mean: a few that agree by chance must not make all else odd."""
 _ALARM_RATE = 0.05
@@ -72,7 +72,7 @@ class Look:
     Attributes:
         grey: True where a grey camera took all of them, False where one with colours did, None where there are both.
         narrowest, widest: Least and largest width divided by height.
-        layout: Columns and rows of their views.
+        layout: Columns and rows of their tiles.
     """
 
     grey: bool | None
@@ -155,6 +155,29 @@ class GoodImage:
 
 
 @dataclass(frozen=True)
+class Bank:
+    """Remembered places, which views of one scale are compared with.
+
+    Attributes:
+        places_KC: Vectors of places, see `patches`, float32.
+        owner_K: Index of the good image that each is of.
+    """
+
+    places_KC: Tensor
+    owner_K: Tensor
+
+    @cached_property
+    def half_norms_K(self) -> Tensor:
+        """Half of each place's squared norm."""
+        return self.places_KC.square().sum(1) / 2
+
+
+def bank_of(view: int, banks: Sequence[Bank], look: Look) -> Bank:
+    """The bank that one of an image's views is compared with."""
+    return next(bank for bank, views in zip(banks, views_by_scale(look.layout), strict=True) if view in views)
+
+
+@dataclass(frozen=True)
 class Memory:
     """What is known of one product's good parts. Made by `remember`, read from a file by `load_memory`.
 
@@ -162,8 +185,7 @@ class Memory:
         object_name: The product in words.
         policy_sha256: Of the policy whose eyes it was made with; another one's images cannot be compared.
         adapter_sha256: Of the adapter that the good images' p was read with; None without one.
-        bank_KC: The remembered places, float32.
-        owner_K: Index of the good image that each is of.
+        banks: The remembered places: of each scale of views one.
         scales: Of the depths, see `patches`.
         usual_NVFF: How far each good image strays from those of other groups: the mean distance in fields of each view.
         others_NV2FF: Of each good image the mean and the spread over those of other groups, were its own not there.
@@ -178,8 +200,7 @@ class Memory:
     object_name: str
     policy_sha256: str
     adapter_sha256: str | None
-    bank_KC: Tensor
-    owner_K: Tensor
+    banks: tuple[Bank, ...]
     scales: tuple[float, ...]
     usual_NVFF: Tensor
     others_NV2FF: Tensor
@@ -189,10 +210,6 @@ class Memory:
     versions: Mapping[str, str] = field(default_factory=dict)
     rule: Rule | None = None
     defects: tuple[str, ...] = ()
-
-    @cached_property
-    def _half_norms_K(self) -> Tensor:
-        return self.bank_KC.square().sum(1) / 2
 
     @cached_property
     def _usual_V2FF(self) -> Tensor:
@@ -237,28 +254,23 @@ class Memory:
             Shape (H, W).
         """
         usual_V2FF = self._usual_V2FF if group is None else self.others_NV2FF[self._in_group(group)][0]
-        return beyond_usual(self.distances(depths, group), *usual_V2FF[view])
+        return beyond_usual(self.distances(depths, group, view), *usual_V2FF[view])
 
     def _in_group(self, group: str | None) -> Tensor:
         return torch.tensor([group is not None and image.group == group for image in self.good])
 
-    def distances(self, depths: Sequence[Tensor], group: str | None = None) -> NDArray[np.float32]:
+    def distances(self, depths: Sequence[Tensor], group: str | None = None, view: int = 0) -> NDArray[np.float32]:
         """Distance of each place of an image, or of a view of one, from the good samples.
 
-        Args:
-            depths: Its maps (`Policy.see`).
-            group: A group of the memory that does not count: the image's own.
-
-        Returns:
-            Shape (H, W).
+        Args, Returns: As for `unusual`.
         """
-        vectors = patches(depths, self.scales)
-        if vectors.shape[2] != self.bank_KC.shape[1]:
-            raise LriadError(f"memory: of {self.bank_KC.shape[1]} channels, the policy's eyes have {vectors.shape[2]}")
-        barred = None
-        if group is not None:
-            barred = self._in_group(group)[self.owner_K]
-        found = nearest(vectors.flatten(0, 1), self.bank_KC, self._half_norms_K, barred)
+        vectors, bank = patches(depths, self.scales), bank_of(view, self.banks, self.look)
+        if vectors.shape[2] != bank.places_KC.shape[1]:
+            raise LriadError(
+                f"memory: of {bank.places_KC.shape[1]} channels, the policy's eyes have {vectors.shape[2]}"
+            )
+        barred = None if group is None else self._in_group(group)[bank.owner_K]
+        found = nearest(vectors.flatten(0, 1), bank.places_KC, bank.half_norms_K, barred)
         return found.unflatten(0, vectors.shape[:2]).numpy()
 
     def judge(
@@ -363,7 +375,8 @@ class Memory:
             partial.unlink(missing_ok=True)
 
     def _tensors(self) -> dict[str, Tensor]:
-        tensors = {"bank": self.bank_KC.half(), "owner": self.owner_K.int()}
+        tensors = {f"bank.{scale}": bank.places_KC.half() for scale, bank in enumerate(self.banks)}
+        tensors |= {f"owner.{scale}": bank.owner_K.int() for scale, bank in enumerate(self.banks)}
         tensors |= {"usual": self.usual_NVFF.half(), "others": self.others_NV2FF.half()}
         tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
         if self.rule is not None:
@@ -442,16 +455,20 @@ def load_memory(file: str | Path) -> Memory:
                 raise LriadError(f"{name}: is no memory of this version of lriad; make one with lriad remember")
             header = json.loads(metadata["memory"])
             tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 (it is no dict)
+        look = Look(**header["look"] | {"layout": tuple(header["look"]["layout"])})
+        banks = [
+            Bank(tensors[f"bank.{scale}"].float(), tensors[f"owner.{scale}"].long())
+            for scale, _ in enumerate(views_by_scale(look.layout))
+        ]
         memory = Memory(
             **header
             | {
-                "bank_KC": tensors["bank"].float(),
-                "owner_K": tensors["owner"].long(),
+                "banks": tuple(banks),
                 "usual_NVFF": tensors["usual"].float(),
                 "others_NV2FF": tensors["others"].float(),
                 "scales": tuple(header["scales"]),
                 "defects": tuple(header["defects"]),
-                "look": Look(**header["look"] | {"layout": tuple(header["look"]["layout"])}),
+                "look": look,
                 "views": Views(header["views"]["roi"] and tuple(header["views"]["roi"]), header["views"]["tiles"]),
                 "good": tuple(GoodImage(**image) for image in header["good"]),
                 "rule": _rule(header["rule"], tensors) if "rule" in header else None,
@@ -472,16 +489,21 @@ def _line(error: Exception) -> str:
 def _check(memory: Memory) -> None:
     """Raise ValueError where its parts do not fit together, or a number is none."""
     images, rule = len(memory.good), memory.rule
-    numbers = [memory.bank_KC, memory.usual_NVFF, memory.others_NV2FF, torch.tensor(memory.scales)]
+    numbers = [*(bank.places_KC for bank in memory.banks), memory.usual_NVFF, memory.others_NV2FF]
+    numbers.append(torch.tensor(memory.scales))
     numbers.append(torch.tensor([value for image in memory.good for value in (image.deviation, *image.p.values())]))
-    columns, rows = memory.look.layout
+    views = views_by_scale(memory.look.layout)[-1].stop
     fits = (
-        memory.bank_KC.dim() == 2
-        and memory.owner_K.shape == memory.bank_KC.shape[:1]
-        and len(memory.owner_K) > 0
-        and 0 <= int(memory.owner_K.min()) <= int(memory.owner_K.max()) < images
-        and memory.usual_NVFF.shape == (images, columns * rows, FIELDS, FIELDS)
-        and memory.others_NV2FF.shape == (images, columns * rows, 2, FIELDS, FIELDS)
+        all(
+            bank.places_KC.dim() == 2
+            and bank.owner_K.shape == bank.places_KC.shape[:1]
+            and len(bank.owner_K) > 0
+            and 0 <= int(bank.owner_K.min()) <= int(bank.owner_K.max()) < images
+            for bank in memory.banks
+        )
+        and len({bank.places_KC.shape[1] for bank in memory.banks}) == 1
+        and memory.usual_NVFF.shape == (images, views, FIELDS, FIELDS)
+        and memory.others_NV2FF.shape == (images, views, 2, FIELDS, FIELDS)
         and float(memory.usual_NVFF.min()) >= 0
         and float(memory.others_NV2FF.min()) >= 0
         and min(memory.scales) > 0
