@@ -360,7 +360,8 @@ def to_markdown(cells: Sequence[Mapping[str, Any]]) -> str:
         own = [cell for cell in cells if cell["kind"] == kind]
         if own:
             policies = {cell["policy"] for cell in own}
-            whole = [cell for cell in cells if cell["kind"] == "real" and cell["policy"] in policies]
+            made_by = {(cell["policy"], cell["version"]) for cell in own}
+            whole = [c for c in cells if c["kind"] == "real" and (c["policy"], c["version"]) in made_by]
             draws = sorted({sum(c["category"] == name for c in own) for name in {c["category"] for c in own}})
             parts += [
                 f"## {title}",

@@ -38,7 +38,7 @@ app.add_typer(data_app, name="data")
 _TABLE_LIMIT = 200
 """Images up to which a terminal shows a table; a longer list is read in the output file, or line by line."""
 _MANY, _MOST = 5, 0.75
-"""Defects, and their share of the images, from which on it is asked whether a memory is of these parts at all."""
+"""Images, and the share of defective ones, from which on it is asked whether a memory is of these parts at all."""
 
 
 Split = Literal["all", "train", "test"]
@@ -102,7 +102,7 @@ RoiOption = Annotated[
 ]
 TilesOption = Annotated[
     int | None,
-    typer.Option("--tiles", help="Look at large images in so many tiles along the longer side, too.", show_default="1"),
+    typer.Option("--tiles", help="Look at large images also in so many tiles along the longer side.", show_default="1"),
 ]
 CalibrationOption = Annotated[
     Path | None,
@@ -335,9 +335,9 @@ def inspect(
     )
     judged = summary.images - summary.errors
     by_memory = memory is not None and threshold is None and calibration is None
-    if by_memory and summary.defect >= max(_MANY, _MOST * judged):
+    if by_memory and judged >= _MANY and summary.defect >= _MOST * judged:
         typer.echo(
-            f"warning: {summary.defect} of {judged} images are unlike the good ones in this memory: if most of these "
+            f"warning: {summary.defect} of {judged} images are decided defective by this memory: if most of these "
             "parts are good, they differ more than those remembered, or light, camera or product have changed; look at "
             "a few, and remember good ones of all kinds (lriad remember --add-to)",
             err=True,
@@ -366,7 +366,7 @@ def remember(
         typer.Option(
             "--tiles",
             metavar="INTEGER|auto",
-            help="Look at large images in so many tiles along the longer side, too; auto: as the policy's eyes need.",
+            help="Look at large images also in so many tiles along the longer side; auto: as the policy's eyes need.",
             show_default="1",
         ),
     ] = None,
@@ -434,8 +434,8 @@ def _looks_at(views: Views, why: str) -> str:
     if views.tiles == 1:
         return f"looks at whole {what}s: {why}"
     return (
-        f"looks at each {what} whole and in {views.tiles} tiles along its longer side{f' ({why})' if why else ''}; "
-        "each tile takes about as long as the whole"
+        f"looks at each {what} in {views.tiles} tiles along its longer side{f' ({why})' if why else ''}, and whole "
+        "unless it is very long; each look takes about as long"
     )
 
 

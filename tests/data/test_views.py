@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lriad import LriadError
-from lriad.data.views import MAX_TILES, Views, parse_roi, stitch, views_by_scale
+from lriad.data.views import MAX_TILES, Views, parse_roi, stitch
 
 sizes = st.tuples(st.integers(64, 600), st.integers(64, 600))
 
@@ -21,15 +21,16 @@ sizes = st.tuples(st.integers(64, 600), st.integers(64, 600))
 def test_tiles_cover_the_image_and_stay_inside(size, tiles):
     width, height = size
     covered = np.zeros((height, width), bool)
-    boxes = Views(None, tiles).boxes(size)
-    for left, top, right, bottom in boxes:
+    views = Views(None, tiles)
+    boxes = views.boxes(size)
+    own = boxes[-math.prod(views.layout(size)) :]
+    assert boxes[: -len(own)] == ([(0, 0, *size)] if views.has_whole(size) else [])
+    for left, top, right, bottom in own:
         assert 0 <= left < right <= width
         assert 0 <= top < bottom <= height
         covered[top:bottom, left:right] = True
     assert covered.all()
-    tiles = boxes[-math.prod(Views(None, tiles).layout(size)) :]
-    assert len({(right - left, bottom - top) for left, top, right, bottom in tiles}) == 1
-    assert boxes[: -len(tiles)] in ([], [(0, 0, *size)])
+    assert len({(right - left, bottom - top) for left, top, right, bottom in own}) == 1
 
 
 @given(sizes, st.integers(2, 5))
@@ -41,16 +42,21 @@ def test_neighbouring_tiles_overlap(size, tiles):
 
 
 @pytest.mark.parametrize(
-    ("size", "tiles", "views"),
-    [((640, 640), 1, 1), ((640, 640), 2, 1 + 4), ((640, 160), 4, 1 + 4), ((200, 640), 4, 1 + 8), ((160, 800), 5, 5)],
+    ("size", "tiles", "count", "whole"),
+    [
+        ((640, 640), 1, 1, False),
+        ((640, 640), 2, 1 + 4, True),
+        ((640, 160), 4, 1 + 4, True),
+        ((200, 640), 4, 1 + 8, True),
+        ((160, 641), 2, 2, False),
+        ((490, 100), 16, 64, False),
+    ],
 )
-def test_beside_tiles_the_whole_is_looked_at_unless_it_is_very_long(size, tiles, views):
-    own = Views(None, tiles)
-    boxes, scales = own.boxes(size), views_by_scale(own.layout(size))
-    assert len(boxes) == views
-    assert [view for one in scales for view in one] == [*range(views)]
-    assert (boxes[0] == (0, 0, *size)) == (tiles < 5)
-    assert len(scales) == (2 if 1 < tiles < 5 else 1)
+def test_beside_tiles_the_whole_is_looked_at_unless_it_is_very_long(size, tiles, count, whole):
+    boxes = Views(None, tiles).boxes(size)
+    assert len(boxes) == count
+    assert (boxes[0] == (0, 0, *size)) == (whole or count == 1)
+    assert Views(None, tiles).has_whole(size) == whole
 
 
 def test_the_whole_of_a_region_is_the_region():

@@ -72,11 +72,12 @@ def test_tiles_have_tables_of_their_own(results):
         rows = {
             name[1:]: {"both": {"auroc": value}, "patch memory": {"auroc": 0.5}} for name, value in settings.items()
         }
-        head = {"category": "pcb", "kind": kind, "draw": 0, "policy": "p", "date": "d", "defects": 3}
-        return head | {"views": "2 tiles", "settings": rows}
+        head = {"category": "pcb", "kind": kind, "draw": 0, "policy": "p", "version": 1, "date": "d", "defects": 3}
+        return head | {"views": "whole and 2 tiles", "settings": rows}
 
     whole, tiled = cell("real", _4=0.6, _6=0.7), cell(memory.TILED, _6=0.9)
-    assert "tiles and whole minus whole images" not in memory.to_markdown([whole | {"policy": "another"}, tiled])
+    for other in ({"policy": "another"}, {"version": 2}):
+        assert "tiles and whole minus whole images" not in memory.to_markdown([whole | other, tiled])
     text = memory.to_markdown([whole, tiled])
     whole, tiled = text.split("## Real categories, whole and in as many tiles")
     assert "| 4 good | AUROC" in whole

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
 from lriad.errors import LriadError
 from lriad.explain import overlay, save_overlay, scale_of
+from lriad.explain.overlay import _wrapped
 from lriad.verdict import Verdict
 
 
@@ -51,11 +52,17 @@ def test_boxes_are_drawn_where_they_are_also_when_the_picture_shrinks():
     assert coloured.max(0).tolist() == [383, 767]
 
 
-def test_a_reason_below_a_narrow_picture_is_whole():
-    image, note = Image.new("RGB", (100, 60)), "a long scratch in the upper left that runs to the rim of the part"
-    drawn = np.asarray(overlay(image, np.zeros((2, 2), np.float32), (), (1, 6), f"{note} 1"))
-    other = np.asarray(overlay(image, np.zeros((2, 2), np.float32), (), (1, 6), f"{note} 2"))
-    assert (drawn != other).any()
+@pytest.mark.parametrize("words", [16, 200])
+def test_a_reason_below_a_narrow_picture_has_seven_lines(words):
+    font, text = ImageFont.load_default(size=14), "defect 0.98\n" + " ".join(f"word{index}" for index in range(words))
+    lines = _wrapped(text, font, 200)
+    assert max(map(font.getlength, lines)) <= 200
+    if words == 16:
+        assert len(lines) > 4
+        assert " ".join(lines).split() == text.split()
+    else:
+        assert len(lines) == 7
+        assert lines[-1].endswith(" ...")
 
 
 def test_a_long_reason_is_cut_and_control_characters_do_no_harm(tmp_path):

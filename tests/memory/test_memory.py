@@ -21,7 +21,7 @@ from lriad.data.sample import Label
 from lriad.data.views import Views
 from lriad.memory.build import BANK, build
 from lriad.memory.evidence import evidence_for
-from lriad.memory.memory import Bank, GoodImage, Look, Memory, bank_of, centre_and_spread
+from lriad.memory.memory import Bank, GoodImage, Look, Memory, banks_of_views, centre_and_spread
 from lriad.memory.patches import FIELDS, beyond_usual, coreset, image_deviation, in_fields, nearest, patches
 from lriad.memory.rule import learn_rule
 from lriad.memory.seen import Seen, see
@@ -127,12 +127,12 @@ def test_what_is_usual_in_others_is_measured_without_the_image_itself():
         views = [[torch.from_numpy(rng.normal(size=(6, 8, 8)).astype(np.float32)) for _ in range(3)] for _ in range(3)]
         images.append(Seen(Sample("", "", "normal", "part", NAME), str(index), str(index), Look(None, 1, 1), views))
     images = [replace(image, sample=replace(image.sample, group=str(i // 2))) for i, image in enumerate(images)]
-    look = Look(None, 1.0, 1.0, (2, 1))
+    look = Look(None, 1.0, 1.0, (2, 1), True)
     memory = build(images, object_name="part", policy_sha256="", look=look, views=Views())
     groups = np.array([image.group for image in images])
     for index, image in enumerate(images):
         for view in range(3):  # the whole and two tiles
-            bank = bank_of(view, memory.banks, look)
+            bank = banks_of_views(memory.banks, look)[view]
             owners = groups[bank.owner_K.numpy()]
             stray = []
             for other in images:
@@ -153,11 +153,11 @@ def test_a_good_image_strays_as_far_as_without_its_own_group(policy, parts, tmp_
     memory = remember(pairs, tmp_path / "m", policy=policy, views=views).memory
     for image, known in zip(see(policy, pairs, views, memory), memory.good, strict=True):
         assert image.group == known.group
-        maps = [memory.unusual(view, image.group, index) for index, view in enumerate(image.depths)]
+        maps = [memory.unusual(view, index, image.group) for index, view in enumerate(image.depths)]
         deviation = image_deviation(np.concatenate([one.ravel() for one in maps]))
         assert deviation == pytest.approx(known.deviation, abs=0.01)
         # The own group left in, nothing of it would be unusual.
-        own = [memory.unusual(view, None, index) for index, view in enumerate(image.depths)]
+        own = [memory.unusual(view, index) for index, view in enumerate(image.depths)]
         assert image_deviation(np.concatenate([one.ravel() for one in own])) < deviation
 
 
@@ -442,28 +442,52 @@ def test_tiles_and_a_region_speak_of_the_whole_image(policy, tmp_path):
     assert one.decision == "defect"
     assert one.unusual_place in ("upper left", "left", "top")  # Of random weights, and on the border of these fields.
     assert np.isnan(one.heatmap[-1]).all()  # below the region
-    assert one.view in memory.views.boxes((256, 256))  # the region, or a tile of it
+    assert memory.look.scales == [range(1), range(1, 5)]
+    assert one.view is not None  # the region, or a tile of it: not the whole image
     with pytest.raises(LriadError, match="give no other --roi"):
         list(Inspector(policy, memory=memory, views=Views(None, 3)).inspect_samples(samples))
 
 
 def test_the_whole_and_the_tiles_are_compared_each_with_their_own(policy, parts, tmp_path):
-    """What is remembered of tiles, larger in the eyes, says nothing of the whole."""
-    views = Views(tiles=2)
-    memory = remember(parts["normal"][:8], tmp_path / "m", policy=policy, views=views).memory
-    again = load_memory(tmp_path / "m")
-    assert all(torch.equal(one.places_KC, two.places_KC) for one, two in zip(again.banks, memory.banks, strict=True))
-    assert len(memory.banks[1].owner_K) == BANK // 2
-    whole = remember(parts["normal"][:8], tmp_path / "n", policy=policy).memory
-    assert [len(bank.owner_K) for bank in whole.banks] == [8 * 12 * 12]
-    [image] = see(policy, [parts["defect"][0]], views, memory)
-    far = torch.full_like(memory.banks[1].places_KC, 1e3)
-    without_tiles = replace(memory, banks=(memory.banks[0], replace(memory.banks[1], places_KC=far)))
-    before, after = (
-        [one.unusual(maps, None, view) for view, maps in enumerate(image.depths)] for one in (memory, without_tiles)
-    )
-    np.testing.assert_array_equal(before[0], after[0])
-    assert all((new > 10 * abs(old).max()).all() for old, new in zip(before[1:], after[1:], strict=True))
+    """What is remembered of tiles, larger in the eyes, says nothing of the whole, and the other way about."""
+    views, good = Views(tiles=2), parts["normal"][:10]
+    first = remember(good[:8], tmp_path / "m", policy=policy, views=views).memory
+    more = remember(good[8:], tmp_path / "more", policy=policy, add_to=tmp_path / "m").memory
+    loaded = load_memory(tmp_path / "more")
+    assert all(torch.equal(*pair) for pair in zip(loaded._tensors().values(), more._tensors().values(), strict=True))
+    images = see(policy, good, views)
+    for memory, count in ((first, 8), (more, 10)):
+        for bank, own in zip(memory.banks, memory.look.scales, strict=True):
+            assert len(bank.owner_K) <= BANK // 2
+            assert set(bank.owner_K.tolist()) == set(range(count))
+            known = [
+                torch.cat([patches(image.depths[view], memory.scales).flatten(0, 1) for view in own])
+                for image in images
+            ]
+            for place, owner in zip(bank.places_KC[::50], bank.owner_K[::50].tolist(), strict=True):
+                assert (known[owner] - place).abs().amax(1).min() < 0.02
+    [image] = see(policy, [parts["defect"][0]], views, first)
+    far = replace(first.banks[1], places_KC=torch.full_like(first.banks[1].places_KC, 1e3))
+    without_tiles = replace(first, banks=(first.banks[0], far))
+    for view, maps in enumerate(image.depths):
+        before, after = first.unusual(maps, view), without_tiles.unusual(maps, view)
+        assert (before == after).all() if view == 0 else after.min() > 10 * np.abs(before).max()
+
+
+@pytest.mark.parametrize("size", [(420, 2), (500, 100), (330, 100)])
+def test_very_long_images_are_looked_at_in_tiles_alone(policy, tmp_path, size):
+    files = [tmp_path / f"{index}.png" for index in range(3)]
+    for file in files:
+        Image.effect_noise(size, 40).convert("RGB").save(file)
+    good = [Sample(file.name, str(file), "normal", "strip", NAME) for file in files]
+    memory = remember(good, tmp_path / "m", policy=policy, views=Views(tiles=4)).memory
+    has_whole = size[0] <= 4 * size[1]
+    assert len(memory.banks) == len(load_memory(tmp_path / "m").banks) == 1 + has_whole
+    if size == (330, 100):  # in as many tiles, and not whole
+        other = tmp_path / "longer.png"
+        Image.effect_noise((420, 100), 40).convert("RGB").save(other)
+        memory = replace(memory, look=replace(memory.look, narrowest=3.0, widest=5.0))
+        assert "and the whole" in error_of(Inspector(policy, mode="fast", memory=memory).inspect, other, NAME)
 
 
 def test_tiles_of_several_images_that_cores_share_give_what_each_image_gives(policy, tmp_path):
@@ -588,6 +612,10 @@ def test_damaged_and_foreign_files_are_refused(made, tmp_path, tiny_policy_dir):
         lambda tensors, header: tensors["owner.0"].fill_(99),
         lambda tensors, header: tensors.pop("owner.0"),
         lambda tensors, header: header["look"].update(layout=[2, 1]),
+        lambda tensors, header: header["look"].update(layout=[]),
+        lambda tensors, header: header["look"].update(layout=[1]),
+        lambda tensors, header: header["look"].update(layout=[1, 1, 1]),
+        lambda tensors, header: header["look"].update(has_whole=True),
         lambda tensors, header: tensors.update({"owner.0": tensors["owner.0"][:-1]}),
         lambda tensors, header: header.update(scales=[0.0, 0.0]),
         lambda tensors, header: header["good"][0].update(deviation=float("nan")),
@@ -625,7 +653,7 @@ def test_images_that_are_cut_in_other_tiles_are_not_compared(policy, tmp_path):
     memory = remember(good, tmp_path / "m", policy=policy, views=views).memory
     assert memory.look.layout == (4, 3)
     near = picture("near.png", (160, 121))
-    assert Inspector(policy, mode="fast", memory=memory).inspect(near.image, NAME).deviation is not None
+    Inspector(policy, mode="fast", memory=memory).inspect(near.image, NAME)
     other = picture("other.png", (160, 130))
     found = error_of(Inspector(policy, mode="fast", memory=memory).inspect, other.image, NAME)
     assert "4 x 4 tiles" in found

@@ -20,8 +20,8 @@ _SLACK = 0.05
 _OVERLAP = 0.2
 """Of a tile with its neighbour, so that a defect on the border is whole in one of them."""
 _WHOLE_UP_TO = 4
-"""Tiles along the longer side for each along the shorter one up to which the whole is looked at beside them: what is
-longer would be squeezed beyond recognition."""
+"""Times as long as wide up to which an image is looked at whole beside its tiles: what is longer would be squeezed
+beyond recognition, or refused by the policy's processor."""
 MAX_TILES = 16
 
 
@@ -32,7 +32,8 @@ class Views:
     Attributes:
         roi: Region of interest as left, top, width and height in pixels; None for the whole image.
         tiles: Tiles along the longer side of what is looked at, 1 to 16; the shorter one has as many as fit. Beside
-            them the whole is looked at: what is missing or askew shows there, what is small in the tiles.
+            them the whole is looked at, unless it is more than four times as long as wide: what is missing or askew
+            shows there, what is small in the tiles.
 
     Raises:
         LriadError: A number is out of its range.
@@ -53,16 +54,16 @@ class Views:
         return ", ".join(parts) or "whole images"
 
     def boxes(self, size: tuple[int, int]) -> list[Box]:
-        """The parts of an image of this width and height: where there are tiles the whole first, then they row by row.
+        """The parts of an image of this width and height: the tiles row by row, the whole before them if it is one.
 
         Raises:
             LriadError: The region does not lie in the image.
         """
         left, top, width, height = self._region(size)
-        layout = columns, rows = self.layout(size)
+        columns, rows = self.layout(size)
         spans = [_spans(start, length, count) for start, length, count in ((left, width, columns), (top, height, rows))]
         tiles = [(x0, y0, x1, y1) for y0, y1 in spans[1] for x0, x1 in spans[0]]
-        return tiles if len(views_by_scale(layout)) == 1 else [(left, top, left + width, top + height), *tiles]
+        return [(left, top, left + width, top + height), *tiles] if self.has_whole(size) else tiles
 
     def layout(self, size: tuple[int, int]) -> tuple[int, int]:
         """Columns and rows of the tiles.
@@ -75,6 +76,15 @@ class Views:
         across = max(1, math.ceil(self.tiles * shorter / longer - _SLACK))
         return (self.tiles, across) if width >= height else (across, self.tiles)
 
+    def has_whole(self, size: tuple[int, int]) -> bool:
+        """Whether the whole is looked at beside tiles.
+
+        Raises:
+            LriadError: As `boxes`.
+        """
+        _, _, width, height = self._region(size)
+        return self.tiles > 1 and max(width, height) <= _WHOLE_UP_TO * min(width, height)
+
     def _region(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
         left, top, width, height = self.roi or (0, 0, *size)
         if left + width > size[0] or top + height > size[1]:
@@ -85,14 +95,6 @@ class Views:
         """Those parts."""
         boxes = self.boxes(image.size)
         return [image] if boxes == [(0, 0, *image.size)] else [image.crop(box) for box in boxes]
-
-
-def views_by_scale(layout: tuple[int, int]) -> list[range]:
-    """Which views of an image with so many columns and rows of tiles are of one scale: the whole, then the tiles."""
-    tiles = layout[0] * layout[1]
-    if tiles == 1 or max(layout) > _WHOLE_UP_TO * min(layout):
-        return [range(tiles)]
-    return [range(1), range(1, 1 + tiles)]
 
 
 def _spans(start: int, length: int, count: int) -> list[tuple[int, int]]:
@@ -137,11 +139,11 @@ def stitch(maps: Sequence[NDArray[np.float32]], boxes: Sequence[Box], size: tupl
         for side, count in ((right - left, one.shape[1]), (bottom - top, one.shape[0]))
     )
     width, height = (max(1, round(side / cell)) for side in size)
-    whole = np.full((height, width), -np.inf, np.float32)
+    stitched = np.full((height, width), -np.inf, np.float32)
     for one, (left, top, right, bottom) in zip(maps, boxes, strict=True):
         x0, y0 = (min(round(at / cell), limit - 1) for at, limit in ((left, width), (top, height)))
         x1, y1 = max(x0 + 1, min(round(right / cell), width)), max(y0 + 1, min(round(bottom / cell), height))
         resized = cv2.resize(one, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
-        np.maximum(whole[y0:y1, x0:x1], resized, out=whole[y0:y1, x0:x1])
-    whole[np.isneginf(whole)] = np.nan
-    return whole
+        np.maximum(stitched[y0:y1, x0:x1], resized, out=stitched[y0:y1, x0:x1])
+    stitched[np.isneginf(stitched)] = np.nan
+    return stitched

@@ -112,7 +112,10 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
             line = longer
         lines.append(line)
     if len(lines) > _MOST_LINES:
-        lines = [*lines[: _MOST_LINES - 1], f"{lines[_MOST_LINES - 1]} ..."]
+        words = [*lines[_MOST_LINES - 1].split(), "..."]
+        while len(words) > 1 and font.getlength(" ".join(words)) > width:
+            del words[-2]
+        lines = [*lines[: _MOST_LINES - 1], " ".join(words)]
     return lines
 
 

@@ -534,7 +534,7 @@ class Inspector:
         def against_memory(one: list[tuple[tuple[Part, int], list[Any]]]) -> tuple[Any, Any, Any]:
             [((part, index), maps)] = one
             seen = rounded(maps)  # as the memory's own images were seen
-            unusual = memory.unusual(seen, part.group, index)
+            unusual = memory.unusual(seen, index, part.group)
             told = replace(self.context, evidence=memory.judge(unusual, part.group).evidence)
             return seen, unusual, self._encoded(part.crops[index], part.object_name, told)
 

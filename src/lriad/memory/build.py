@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lriad.data.views import Views, views_by_scale
-from lriad.memory.memory import Bank, GoodImage, Look, Memory, bank_of
+from lriad.data.views import Views
+from lriad.memory.memory import Bank, GoodImage, Look, Memory, banks_of_views
 from lriad.memory.patches import (
     COMPARED,
     FIELDS,
@@ -25,7 +25,7 @@ from lriad.memory.patches import (
 )
 
 BANK = 2_000
-"""Places that a memory keeps, of all scales together; twice as many, or all of them, are no better."""
+"""Places that a memory keeps, of all scales together; of whole images twice as many, or all, are no better."""
 CANDIDATES = 20_000
 """Places that those of a scale are chosen from, drawn evenly from all images."""
 
@@ -61,13 +61,10 @@ def build(
     """
     scales = tuple(spread([view[level] for image in images for view in image.depths]) for level in range(COMPARED))
     places = [_places(image, scales) for image in images]
-    banks = []
-    for own in views_by_scale(look.layout):
-        drawn, owner_K = _candidates([[image[view] for view in own] for image in places], seed)
-        banks.append(_chosen(drawn.float(), owner_K, look, seed))
+    banks = _banks(places, look, seed)
     groups = [image.group for image in images]
     good, usual_NVFF, others_NV2FF = _calibrated(images, places, banks, look, groups)
-    return Memory(object_name, policy_sha256, None, tuple(banks), scales, usual_NVFF, others_NV2FF, good, look, views)
+    return Memory(object_name, policy_sha256, None, banks, scales, usual_NVFF, others_NV2FF, good, look, views)
 
 
 def extend(memory: Memory, images: Sequence[Sighting], look: Look, seed: int = 0) -> Memory:
@@ -77,16 +74,12 @@ def extend(memory: Memory, images: Sequence[Sighting], look: Look, seed: int = 0
     far they stray was measured against fewer images, which as a rule overstates it.
     """
     places = [_places(image, memory.scales) for image in images]
-    banks = []
-    for bank, own in zip(memory.banks, views_by_scale(look.layout), strict=True):
-        drawn, owner_K = _candidates([[image[view] for view in own] for image in places], seed)
-        candidates_KC = torch.cat([bank.places_KC, drawn.float()])
-        banks.append(_chosen(candidates_KC, torch.cat([bank.owner_K, owner_K + len(memory.good)]), look, seed))
+    banks = _banks(places, look, seed, memory)
     groups = [*(image.group for image in memory.good), *(image.group for image in images)]
     new, usual_NVFF, others_NV2FF = _calibrated(images, places, banks, look, groups, memory.usual_NVFF)
     return replace(
         memory,
-        banks=tuple(banks),
+        banks=banks,
         usual_NVFF=torch.cat([memory.usual_NVFF, usual_NVFF]),
         others_NV2FF=torch.cat([memory.others_NV2FF, others_NV2FF]),
         good=(*memory.good, *new),
@@ -99,6 +92,21 @@ def _places(image: Sighting, scales: Sequence[float]) -> list[Tensor]:
     return [patches(view, scales).half() for view in image.depths]
 
 
+def _banks(places: Sequence[Sequence[Tensor]], look: Look, seed: int, before: Memory | None = None) -> tuple[Bank, ...]:
+    """What is remembered of each scale: of these images, and of those of a memory before them."""
+    banks = []
+    for scale, views in enumerate(look.scales):
+        drawn, owner_K = _candidates([[image[view] for view in views] for image in places], seed)
+        drawn = drawn.float()
+        if before is not None:
+            known = before.banks[scale]
+            drawn = torch.cat([known.places_KC, drawn])
+            owner_K = torch.cat([known.owner_K, owner_K + len(before.good)])
+        kept = torch.from_numpy(coreset(drawn, BANK // len(look.scales), seed))
+        banks.append(Bank(drawn[kept], owner_K[kept]))
+    return tuple(banks)
+
+
 def _candidates(places: Sequence[Sequence[Tensor]], seed: int) -> tuple[Tensor, Tensor]:
     """Places that may be remembered, (K, C), equally many of each image, and of which image each is."""
     rng = np.random.default_rng(seed)
@@ -107,13 +115,6 @@ def _candidates(places: Sequence[Sequence[Tensor]], seed: int) -> tuple[Tensor, 
     drawn = [np.sort(rng.permutation(len(own))[:share]) for own in flat]
     owner_K = torch.cat([torch.full((len(kept),), index) for index, kept in enumerate(drawn)])
     return torch.cat([own[torch.from_numpy(kept)] for own, kept in zip(flat, drawn, strict=True)]), owner_K
-
-
-def _chosen(candidates_KC: Tensor, owner_K: Tensor, look: Look, seed: int) -> Bank:
-    """Those that are remembered, of one scale."""
-    size = BANK // len(views_by_scale(look.layout))
-    kept = torch.from_numpy(coreset(candidates_KC, size, seed))
-    return Bank(candidates_KC[kept], owner_K[kept])
 
 
 def _calibrated(
@@ -138,7 +139,7 @@ def _calibrated(
     """
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     number_N = torch.tensor([numbers[group] for group in groups])
-    bank_of_view = [bank_of(view, banks, look) for view in range(len(places[0]))]
+    bank_of_view = banks_of_views(banks, look)
     before_MVFF = torch.empty(0, len(places[0]), FIELDS, FIELDS) if before_MVFF is None else before_MVFF
     of_group = [_Others(len(numbers)) for _ in places[0]]
     for known_VFF, number in zip(before_MVFF, number_N, strict=False):

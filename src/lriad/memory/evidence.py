@@ -32,5 +32,5 @@ def evidence_for(memory: Memory, policy: Policy, samples: Sequence[Sample]) -> d
     for start in range(0, len(samples), _AT_ONCE):
         for image in see(policy, samples[start : start + _AT_ONCE], memory.views, memory):
             group = memory.group_of(image.pixels, image.sample.group)
-            lines[image.sample.image] = memory.judge(memory.unusual(image.depths[0], group), group).evidence
+            lines[image.sample.image] = memory.judge(memory.unusual(image.depths[0], 0, group), group).evidence
     return lines

@@ -21,7 +21,7 @@ from torch import Tensor
 from lriad.data._files import show
 from lriad.data.place import PLACES
 from lriad.data.sample import object_name_of
-from lriad.data.views import Views, views_by_scale
+from lriad.data.views import Views
 from lriad.errors import LriadError
 from lriad.memory.patches import FIELDS, beyond_usual, image_deviation, nearest, patches
 from lriad.memory.rule import Rule, log_odds
@@ -73,18 +73,27 @@ class Look:
         grey: True where a grey camera took all of them, False where one with colours did, None where there are both.
         narrowest, widest: Least and largest width divided by height.
         layout: Columns and rows of their tiles.
+        has_whole: Whether the whole is looked at beside these.
     """
 
     grey: bool | None
     narrowest: float
     widest: float
     layout: tuple[int, int] = (1, 1)
+    has_whole: bool = False
+
+    @property
+    def scales(self) -> list[range]:
+        """Which of an image's views are of one scale: the whole, then the tiles."""
+        columns, rows = self.layout
+        tiles = columns * rows
+        return [range(1), range(1, 1 + tiles)] if self.has_whole else [range(tiles)]
 
     @classmethod
     def of(cls, image: Image.Image, views: Views) -> Look:
         """Of one image in RGB."""
         shape = image.width / image.height
-        return cls(is_grey(image), shape, shape, views.layout(image.size))
+        return cls(is_grey(image), shape, shape, views.layout(image.size), views.has_whole(image.size))
 
     @classmethod
     def union(cls, looks: Sequence[Look]) -> Look:
@@ -97,14 +106,18 @@ class Look:
             looks[0]._check_layout(look)
         greys = {look.grey for look in looks}
         narrowest, widest = min(look.narrowest for look in looks), max(look.widest for look in looks)
-        return cls(greys.pop() if len(greys) == 1 else None, narrowest, widest, looks[0].layout)
+        grey = greys.pop() if len(greys) == 1 else None
+        return cls(grey, narrowest, widest, looks[0].layout, looks[0].has_whole)
 
     def _check_layout(self, other: Look) -> None:
-        if other.layout != self.layout:
-            cut, kept = (" x ".join(map(str, look.layout)) for look in (other, self))
+        if (other.layout, other.has_whole) != (self.layout, self.has_whole):
+            cut, kept = (
+                " x ".join(map(str, look.layout)) + " tiles" + " and the whole" * look.has_whole
+                for look in (other, self)
+            )
             raise LriadError(
-                f"this image is cut into {cut} tiles, those in memory into {kept}, which cannot be compared: crop all "
-                "images to one shape, or do without --tiles"
+                f"this image is seen in {cut}, those in memory in {kept}, which cannot be compared: crop all images to "
+                "one shape, or do without --tiles"
             )
 
     def check(self, other: Look) -> None:
@@ -172,9 +185,9 @@ class Bank:
         return self.places_KC.square().sum(1) / 2
 
 
-def bank_of(view: int, banks: Sequence[Bank], look: Look) -> Bank:
-    """The bank that one of an image's views is compared with."""
-    return next(bank for bank, views in zip(banks, views_by_scale(look.layout), strict=True) if view in views)
+def banks_of_views(banks: Sequence[Bank], look: Look) -> list[Bank]:
+    """The bank that each of an image's views is compared with."""
+    return [bank for bank, views in zip(banks, look.scales, strict=True) for _ in views]
 
 
 @dataclass(frozen=True)
@@ -212,6 +225,10 @@ class Memory:
     defects: tuple[str, ...] = ()
 
     @cached_property
+    def _bank_of_view(self) -> list[Bank]:
+        return banks_of_views(self.banks, self.look)
+
+    @cached_property
     def _usual_V2FF(self) -> Tensor:
         return torch.stack([self.usual_NVFF.mean(0), self.usual_NVFF.std(0)], 1)
 
@@ -242,29 +259,29 @@ class Memory:
         """The good images that are not of a group."""
         return [image for image in self.good if image.group != group or group is None]
 
-    def unusual(self, depths: Sequence[Tensor], group: str | None = None, view: int = 0) -> NDArray[np.float32]:
+    def unusual(self, depths: Sequence[Tensor], view: int, group: str | None = None) -> NDArray[np.float32]:
         """How far each place of an image, or of a view of one, is from the good samples, beyond what is usual there.
 
         Args:
             depths: Its maps (`Policy.see`).
+            view: Which of the image's views it is, see `Views.boxes`.
             group: A group of the memory that does not count: the image's own.
-            view: Which of the image's views it is.
 
         Returns:
             Shape (H, W).
         """
         usual_V2FF = self._usual_V2FF if group is None else self.others_NV2FF[self._in_group(group)][0]
-        return beyond_usual(self.distances(depths, group, view), *usual_V2FF[view])
+        return beyond_usual(self.distances(depths, view, group), *usual_V2FF[view])
 
     def _in_group(self, group: str | None) -> Tensor:
         return torch.tensor([group is not None and image.group == group for image in self.good])
 
-    def distances(self, depths: Sequence[Tensor], group: str | None = None, view: int = 0) -> NDArray[np.float32]:
+    def distances(self, depths: Sequence[Tensor], view: int, group: str | None = None) -> NDArray[np.float32]:
         """Distance of each place of an image, or of a view of one, from the good samples.
 
         Args, Returns: As for `unusual`.
         """
-        vectors, bank = patches(depths, self.scales), bank_of(view, self.banks, self.look)
+        vectors, bank = patches(depths, self.scales), self._bank_of_view[view]
         if vectors.shape[2] != bank.places_KC.shape[1]:
             raise LriadError(
                 f"memory: of {bank.places_KC.shape[1]} channels, the policy's eyes have {vectors.shape[2]}"
@@ -458,7 +475,7 @@ def load_memory(file: str | Path) -> Memory:
         look = Look(**header["look"] | {"layout": tuple(header["look"]["layout"])})
         banks = [
             Bank(tensors[f"bank.{scale}"].float(), tensors[f"owner.{scale}"].long())
-            for scale, _ in enumerate(views_by_scale(look.layout))
+            for scale, _ in enumerate(look.scales)
         ]
         memory = Memory(
             **header
@@ -492,7 +509,7 @@ def _check(memory: Memory) -> None:
     numbers = [*(bank.places_KC for bank in memory.banks), memory.usual_NVFF, memory.others_NV2FF]
     numbers.append(torch.tensor(memory.scales))
     numbers.append(torch.tensor([value for image in memory.good for value in (image.deviation, *image.p.values())]))
-    views = views_by_scale(memory.look.layout)[-1].stop
+    views = memory.look.scales[-1].stop
     fits = (
         all(
             bank.places_KC.dim() == 2

@@ -107,7 +107,7 @@ def _compare(eyes: Eyes, image_processor: Any, rows: Sequence[dict[str, Any]]) -
     def one(number: int) -> Evidence:
         drawing, memory = seen(compared[number]), memories[number % len(memories)]
         with torch.inference_mode():
-            found = memory.judge(memory.unusual(drawing.depths[0]))
+            found = memory.judge(memory.unusual(drawing.depths[0], 0))
         return Evidence(found.samples, found.place, round(found.z, 2), found.as_high)
 
     with ThreadPoolExecutor(cores) as pool:
