@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lriad.data import load_dataset
+from lriad.data import Sample, load_dataset
 from lriad.data.synthetic import make_dataset
 from lriad.memory import load_memory
 from lriad.policy import load_policy
@@ -85,3 +85,12 @@ def test_tiles_have_tables_of_their_own(results):
     assert "| 4 good | AUROC" not in tiled
     assert "| both | 90.0 [90.0, 90.0]" in tiled
     assert "| pcb | – | +20.0 |" in tiled
+
+
+def test_a_grey_drawing_among_coloured_ones_is_left_out(tmp_path):
+    samples = []
+    for index, colour in enumerate(["red", "blue", "grey"]):
+        Image.new("RGB", (70, 70), colour).save(tmp_path / f"{colour}.png")
+        samples.append(Sample(colour, str(tmp_path / f"{colour}.png"), "normal", "plate", "plate", group=str(index)))
+    assert memory.of_one_camera(samples) == samples[:2]
+    assert memory.of_one_camera(samples[2:]) == samples[2:]
