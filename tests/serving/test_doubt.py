@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lriad.data.views import Views
 from lriad.inspection.inspector import Inspector, _Compared
-from lriad.memory.memory import Comparison, GoodImage, Look, Memory
+from lriad.memory.memory import Bank, Comparison, GoodImage, Look, Memory
 from lriad.serving.doubt import doubt, suspicion
 from lriad.verdict import Verdict
 
@@ -63,13 +63,12 @@ good_parts = st.lists(st.tuples(st.floats(1, 5), st.floats(0.01, 0.99)), min_siz
 def by_memory(good: list[tuple[float, float]], part: tuple[float, float]) -> dict[str, Any]:
     """The inspector's verdict by good parts, each given by its deviation and p_defect; the part by p_defect and z."""
     images = tuple(GoodImage(str(i), str(i), str(i), deviation, {"fast": p}) for i, (deviation, p) in enumerate(good))
-    bank, owners = torch.zeros(len(good), 2), torch.arange(len(good))
+    bank = Bank(torch.zeros(len(good), 2), torch.arange(len(good)))
     memory = Memory(
         "part",
         "0" * 64,
         None,
-        bank,
-        owners,
+        (bank,),
         (1.0,),
         torch.zeros(len(images), 1, 2, 2),
         torch.zeros(len(images), 1, 2, 2, 2),
