@@ -258,21 +258,9 @@ def test_exit_codes(lriad: Run, fast: list[object], parts: Path, tmp_path: Path)
 def test_a_missing_probability_is_a_dash() -> None:
     row = {"image": "a.png", "decision": "normal", "p_defect": None, "reasoning": "even", "text": ""}
     assert cli._cells(row) == ("a.png", "normal", "–", "even")
-
-
-@pytest.mark.parametrize(
-    ("fields", "shown"),
-    [
-        ({}, "p 0.300"),
-        ({"decided_by": "label", "limit": None}, "p 0.300"),
-        ({"decided_by": "p_defect", "limit": 0.5}, "p 0.300, limit 0.500"),
-        ({"decided_by": "p_defect", "limit": 0.5, "normal_below": 0.2}, "p 0.300, limits 0.200 and 0.500"),
-        ({"decided_by": "alarm_rate", "limit": 0.05, "alarm_rate": 0.0325}, "alarm rate 3.2%, limit 5.0%"),
-        ({"decided_by": "score", "limit": 4.0, "normal_below": 4.0, "score": 7.125}, "score 7.12, limit 4.00"),
-    ],
-)
-def test_the_number_that_decided_is_shown(fields: dict, shown: str) -> None:
-    assert cli._measure({"p_defect": 0.3, **fields}) == shown
+    found = row | {"deviation": 4.6, "unusual_place": "centre"}
+    assert cli._cells(found)[3] == "deviates +4.6 at the centre; even"
+    assert cli._cells(found | {"reasoning": "", "text": ""})[3] == "deviates +4.6 at the centre"
 
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lriad.verdict import Verdict, decide, follows_format, parse_label, parse_reasoning
+from lriad.verdict import Verdict, decide, follows_format, measure, parse_label, parse_reasoning
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 prose = st.text(max_size=60).filter(lambda text: not any(tag in text for tag in TAGS))
@@ -173,3 +173,18 @@ def test_verdict_is_json_ready() -> None:
 def test_an_answer_that_is_still_being_thought_about_is_no_verdict():
     assert parse_label("<think>maybe <answer>A</answer> or not</think>") == "unparsable"
     assert parse_label("<think>cut short <answer>A</answer>") == "defect"
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({}, "p 0.300"),
+        ({"decided_by": "label", "limit": None}, "p 0.300"),
+        ({"decided_by": "p_defect", "limit": 0.5}, "p 0.300, limit 0.500"),
+        ({"decided_by": "p_defect", "limit": 0.5, "normal_below": 0.2}, "p 0.300, limits 0.200 and 0.500"),
+        ({"decided_by": "alarm_rate", "limit": 0.05, "alarm_rate": 0.0325}, "alarm rate 3.2%, limit 5.0%"),
+        ({"decided_by": "score", "limit": 4.0, "normal_below": 4.0, "score": 7.125}, "score 7.12, limit 4.00"),
+    ],
+)
+def test_the_number_that_decided_is_shown(fields: dict, shown: str) -> None:
+    assert measure({"p_defect": 0.3, **fields}) == shown

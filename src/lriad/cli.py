@@ -503,30 +503,12 @@ def _cells(row: dict[str, Any]) -> tuple[str, str, str, str]:
     """Image, decision, what decided and the reason of a row, each on one line."""
     if row.get("error"):
         return _plain(row["image"]), "error", "", _plain(row["error"])
-    return (
-        _plain(row["image"]),
-        row["decision"],
-        _measure(row),
-        _plain(row["reasoning"] or row["text"] or _deviation(row)),
-    )
+    from lriad.verdict import measure
 
-
-def _measure(row: dict[str, Any]) -> str:
-    """The number that decided, with its limit; the policy's own p where the words did."""
-    value, limit = row.get(row.get("decided_by") or ""), row.get("limit")
-    if limit is None or isinstance(value, str | None):
-        return "–" if row["p_defect"] is None else f"p {row['p_defect']:.3f}"
-    if row["decided_by"] == "alarm_rate":
-        return f"alarm rate {value:.1%}, limit {limit:.1%}"
-    name, digits = ("p", 3) if row["decided_by"] == "p_defect" else ("score", 2)
-    if row.get("normal_below") not in (None, limit):
-        return f"{name} {value:.{digits}f}, limits {row['normal_below']:.{digits}f} and {limit:.{digits}f}"
-    return f"{name} {value:.{digits}f}, limit {limit:.{digits}f}"
-
-
-def _deviation(row: dict[str, Any]) -> str:
-    """In place of a reason, where a memory found something."""
-    return "" if row.get("deviation") is None else f"deviates {row['deviation']:+.1f} at the {row['unusual_place']}"
+    # What a memory found stands first: the policy's words may be of something else.
+    found = "" if row.get("deviation") is None else f"deviates {row['deviation']:+.1f} at the {row['unusual_place']}"
+    reason = "; ".join(part for part in (found, row["reasoning"] or row["text"]) if part)
+    return _plain(row["image"]), row["decision"], measure(row), _plain(reason)
 
 
 def _plain(text: str) -> str:

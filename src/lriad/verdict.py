@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -150,3 +151,20 @@ class Verdict:
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Verdict) if field.name != "heatmap")
 """Of a verdict's line in a file."""
+
+
+def measure(verdict: Mapping[str, Any]) -> str:
+    """The number that decided, with its limit, in words; the policy's own p where the label did.
+
+    Args:
+        verdict: Its fields, see `Verdict.to_dict`.
+    """
+    value, limit = verdict.get(verdict.get("decided_by") or ""), verdict.get("limit")
+    if limit is None or isinstance(value, str | None):
+        return "–" if verdict["p_defect"] is None else f"p {verdict['p_defect']:.3f}"
+    if verdict["decided_by"] == "alarm_rate":
+        return f"alarm rate {value:.1%}, limit {limit:.1%}"
+    name, digits = ("p", 3) if verdict["decided_by"] == "p_defect" else ("score", 2)
+    if verdict.get("normal_below") not in (None, limit):
+        return f"{name} {value:.{digits}f}, limits {verdict['normal_below']:.{digits}f} and {limit:.{digits}f}"
+    return f"{name} {value:.{digits}f}, limit {limit:.{digits}f}"

@@ -350,6 +350,18 @@ def test_a_file_gives_the_memory_back(made, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["m"]
 
 
+def test_the_file_is_as_open_to_others_as_any_other(made, tmp_path):
+    made.memory.save(tmp_path / "m")
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "m").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_products_name_in_capitals_asks_the_same(policy, parts, made):
+    inspector = Inspector(policy, mode="fast", memory=made.memory)
+    one, other = (inspector.inspect(parts["defect"][0].image, name) for name in (NAME, NAME.upper()))
+    assert replace(one, seconds=0.0) == replace(other, seconds=0.0)
+
+
 def test_more_good_images_are_added_later(policy, parts, made, tmp_path):
     file = tmp_path / "old"
     made.memory.save(file)

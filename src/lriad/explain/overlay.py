@@ -15,7 +15,7 @@ from lriad.data._files import reason, show
 from lriad.data.image import open_image
 from lriad.data.views import Box
 from lriad.errors import LriadError
-from lriad.verdict import Verdict
+from lriad.verdict import Verdict, measure
 
 _SCALE_MEMORY = (1.0, 6.0)
 """Of deviations from good images, in their standard deviations: where the colour begins and where it is full."""
@@ -136,10 +136,10 @@ def save_overlay(image: str | os.PathLike[str], verdict: Verdict, folder: str | 
     # A file's name is not ours: only its harmless characters are kept.
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(os.fspath(image)).stem)[:60]
     file = Path(folder) / f"{stem}-{verdict.image_sha256[:12]}.png"
-    numbers: list[str] = [verdict.decision]
-    numbers += [f"p {verdict.p_defect:.2f}"] if verdict.p_defect is not None else []
-    numbers += [f"deviation {verdict.deviation:+.1f}"] if verdict.deviation is not None else []
-    note = f"{', '.join(numbers)}\n{verdict.reasoning}".strip()
+    decided = f"{verdict.decision}: {measure(verdict.to_dict())}"
+    found = [f"p {verdict.p_defect:.2f}"] if verdict.p_defect is not None and verdict.deviation is not None else []
+    found += [f"deviation {verdict.deviation:+.1f}"] if verdict.deviation is not None else []
+    note = "\n".join(line for line in (decided, ", ".join(found), verdict.reasoning) if line)
     picture = overlay(open_image(image), verdict.heatmap, verdict.boxes or (), scale_of(verdict.memory), note)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -371,6 +371,7 @@ class Inspector:
             build_prompt(object_name)
             if self.memory is not None:
                 self.memory.check_name(object_name)
+                object_name = self.memory.object_name  # as its good images were asked about, letter by letter
             if self.calibration is not None:
                 self.calibration.check_name(object_name)
             if isinstance(image, Image.Image):

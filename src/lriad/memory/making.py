@@ -272,7 +272,8 @@ def _odd(memory: Memory, names: dict[str, str]) -> list[str]:
     spread = max(1.4826 * float(np.median(np.abs(deviation_N - middle))), 0.1 * abs(float(middle)))
     return [
         f"{show(names[image.sha256])}: unlike the other good images "
-        f"({(image.deviation - middle) / spread:.0f} times their usual spread): is it good?"
+        f"({(image.deviation - middle) / spread:.0f} times their usual spread): is it good? "
+        "Kept, it widens what passes for usual"
         for image in memory.good
         if image.sha256 in names and image.deviation - middle > _ODD * spread
     ]

@@ -378,13 +378,14 @@ class Memory:
             LriadError: It cannot be written; a memory that was there stays.
         """
         from safetensors import SafetensorError
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         file = Path(file)
         partial = file.with_name(f".{file.name}.{os.getpid()}.part")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            save_file(self._tensors(), partial, {"format": FORMAT, "memory": json.dumps(self._header())})
+            # Written by Python: the library's own files only their owner may read.
+            partial.write_bytes(save(self._tensors(), {"format": FORMAT, "memory": json.dumps(self._header())}))
             partial.replace(file)
         except (OSError, SafetensorError) as error:
             raise LriadError(f"{show(file)}: cannot be written ({_line(error)}); name another --output") from error
