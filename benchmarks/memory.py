@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/memory.py [--images 30] [--build 1000]
 
-The images are procedural. Inspections of whole images and of 2 x 2 tiles alternate with those that compare; ratios are
-of each image's own times, their median.
+The images are procedural. Inspections of whole images, and of these with 2 x 2 tiles, alternate with those that
+compare; ratios are of each image's own times, their median.
 """
 
 from __future__ import annotations

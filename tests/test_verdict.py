@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lriad.verdict import Verdict, decide, follows_format, measure, parse_label, parse_reasoning
+from lriad.verdict import Verdict, decide, follows_format, parse_label, parse_reasoning, what_decided
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 prose = st.text(max_size=60).filter(lambda text: not any(tag in text for tag in TAGS))
@@ -187,4 +187,4 @@ def test_an_answer_that_is_still_being_thought_about_is_no_verdict():
     ],
 )
 def test_the_number_that_decided_is_shown(fields: dict, shown: str) -> None:
-    assert measure({"p_defect": 0.3, **fields}) == shown
+    assert what_decided({"p_defect": 0.3, **fields}) == shown

@@ -503,12 +503,12 @@ def _cells(row: dict[str, Any]) -> tuple[str, str, str, str]:
     """Image, decision, what decided and the reason of a row, each on one line."""
     if row.get("error"):
         return _plain(row["image"]), "error", "", _plain(row["error"])
-    from lriad.verdict import measure
+    from lriad.verdict import what_decided
 
     # What a memory found stands first: the policy's words may be of something else.
     found = "" if row.get("deviation") is None else f"deviates {row['deviation']:+.1f} at the {row['unusual_place']}"
     reason = "; ".join(part for part in (found, row["reasoning"] or row["text"]) if part)
-    return _plain(row["image"]), row["decision"], measure(row), _plain(reason)
+    return _plain(row["image"]), row["decision"], what_decided(row), _plain(reason)
 
 
 def _plain(text: str) -> str:

@@ -153,7 +153,7 @@ FIELDS = tuple(field.name for field in dataclasses.fields(Verdict) if field.name
 """Of a verdict's line in a file."""
 
 
-def measure(verdict: Mapping[str, Any]) -> str:
+def what_decided(verdict: Mapping[str, Any]) -> str:
     """The number that decided, with its limit, in words; the policy's own p where the label did.
 
     Args:

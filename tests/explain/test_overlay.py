@@ -8,7 +8,7 @@ from PIL import Image, ImageFont
 
 from lriad.errors import LriadError
 from lriad.explain import overlay, save_overlay, scale_of
-from lriad.explain.overlay import _wrapped
+from lriad.explain.overlay import _caption, _wrapped
 from lriad.verdict import Verdict
 
 
@@ -50,6 +50,15 @@ def test_boxes_are_drawn_where_they_are_also_when_the_picture_shrinks():
     coloured = np.argwhere(marked_half.max(2) - marked_half.min(2) > 50)
     assert coloured.min(0).tolist() == [256, 512]
     assert coloured.max(0).tolist() == [383, 767]
+
+
+def test_a_caption_says_what_decided_before_what_the_policy_says():
+    assert _caption(verdict(reasoning="a scratch")) == "defect: p 0.900\na scratch"
+    remembered = {"decided_by": "alarm_rate", "alarm_rate": 0.25, "limit": 0.05, "deviation": 0.4, "memory": "m"}
+    assert (
+        _caption(verdict(decision="normal", **remembered))
+        == "normal: alarm rate 25.0%, limit 5.0%\np 0.90, deviation +0.4"
+    )
 
 
 @pytest.mark.parametrize("words", [16, 200])

@@ -54,7 +54,7 @@ class Views:
         return ", ".join(parts) or "whole images"
 
     def boxes(self, size: tuple[int, int]) -> list[Box]:
-        """The parts of an image of this width and height: the tiles row by row, the whole before them if it is one.
+        """The parts of an image of this width and height: the tiles row by row, before them the whole where it has one.
 
         Raises:
             LriadError: The region does not lie in the image.

@@ -15,7 +15,7 @@ from lriad.data._files import reason, show
 from lriad.data.image import open_image
 from lriad.data.views import Box
 from lriad.errors import LriadError
-from lriad.verdict import Verdict, measure
+from lriad.verdict import Verdict, what_decided
 
 _SCALE_MEMORY = (1.0, 6.0)
 """Of deviations from good images, in their standard deviations: where the colour begins and where it is full."""
@@ -119,6 +119,14 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
     return lines
 
 
+def _caption(verdict: Verdict) -> str:
+    """The decision with what decided, what a memory found beside the policy's own word, and the reason, a line each."""
+    found = [f"p {verdict.p_defect:.2f}"] if verdict.p_defect is not None and verdict.deviation is not None else []
+    found += [f"deviation {verdict.deviation:+.1f}"] if verdict.deviation is not None else []
+    lines = (f"{verdict.decision}: {what_decided(verdict.to_dict())}", ", ".join(found), verdict.reasoning)
+    return "\n".join(line for line in lines if line)
+
+
 def save_overlay(image: str | os.PathLike[str], verdict: Verdict, folder: str | Path) -> Path:
     """Draw an image's overlay, with its verdict and the reason, into a folder.
 
@@ -136,11 +144,8 @@ def save_overlay(image: str | os.PathLike[str], verdict: Verdict, folder: str | 
     # A file's name is not ours: only its harmless characters are kept.
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(os.fspath(image)).stem)[:60]
     file = Path(folder) / f"{stem}-{verdict.image_sha256[:12]}.png"
-    decided = f"{verdict.decision}: {measure(verdict.to_dict())}"
-    found = [f"p {verdict.p_defect:.2f}"] if verdict.p_defect is not None and verdict.deviation is not None else []
-    found += [f"deviation {verdict.deviation:+.1f}"] if verdict.deviation is not None else []
-    note = "\n".join(line for line in (decided, ", ".join(found), verdict.reasoning) if line)
-    picture = overlay(open_image(image), verdict.heatmap, verdict.boxes or (), scale_of(verdict.memory), note)
+    scale, note = scale_of(verdict.memory), _caption(verdict)
+    picture = overlay(open_image(image), verdict.heatmap, verdict.boxes or (), scale, note)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         picture.save(file)

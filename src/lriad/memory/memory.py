@@ -280,6 +280,9 @@ class Memory:
         """Distance of each place of an image, or of a view of one, from the good samples.
 
         Args, Returns: As for `unusual`.
+
+        Raises:
+            LriadError: The maps have other channels than what is remembered.
         """
         vectors, bank = patches(depths, self.scales), self._bank_of_view[view]
         if vectors.shape[2] != bank.places_KC.shape[1]:
