@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 
-from lriad.data.synthetic import assemblies, goods, mixtures, objects, parts, textures
+from lriad.data.synthetic import assemblies, boards, goods, mixtures, objects, parts, textures
 from lriad.data.synthetic.canvas import Canvas, Rng
 from lriad.data.synthetic.defects import LOGICAL
 
@@ -66,7 +66,7 @@ FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
         _family(
-            (parts, assemblies, mixtures, goods),
+            (parts, assemblies, mixtures, goods, boards),
             0.5,
             # A kind that a sound part of the same category may seem to have (a hole in a plate with holes) is left out.
             {
@@ -117,6 +117,10 @@ FAMILIES: dict[str, Family] = {
                 "wood_joinery": "scratch crack stain burn dent contamination missing",
                 "syringe_tray": "contamination stain scratch missing misplaced turned",
                 "moulded_cap_set": "scratch crack chip stain burn dent contamination missing",
+                "module_board": f"scratch burn contamination stain crack {_LOGICAL}",
+                "plug_face": f"scratch crack burn contamination chip {_LOGICAL} miscount",
+                "chip_package": "scratch crack chip contamination stain burn bent missing misplaced misprint",
+                "terminal_block": "scratch crack burn contamination chip missing misplaced",
             },
         ),
         _family(
