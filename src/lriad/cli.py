@@ -329,7 +329,7 @@ def inspect(
         summary = summarise(counts)
     where = f" in {output}" if output else ""
     typer.echo(
-        f"{summary.images} images: {summary.normal} normal, {summary.defect} defect, "
+        f"{summary.images} image{'s' * (summary.images != 1)}: {summary.normal} normal, {summary.defect} defect, "
         f"{summary.review} review, {summary.errors} not inspected{where}",
         err=True,
     )

@@ -23,6 +23,8 @@ _WHOLE_UP_TO = 4
 """Times as long as wide up to which an image is looked at whole beside its tiles: what is longer would be squeezed
 beyond recognition, or refused by the policy's processor."""
 MAX_TILES = 16
+_SMALLEST = 32
+"""Pixels a side of a region of interest: of fewer no policy sees more than a colour."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,11 @@ class Views:
     def __post_init__(self) -> None:
         if not 1 <= self.tiles <= MAX_TILES:
             raise LriadError(f"tiles {self.tiles}: expected 1 to {MAX_TILES} along the longer side")
-        if self.roi is not None and (min(self.roi[:2]) < 0 or min(self.roi[2:]) < 1):
-            raise LriadError(f"roi {self.roi}: expected left, top, width and height in pixels, inside the image")
+        if self.roi is not None and (min(self.roi[:2]) < 0 or min(self.roi[2:]) < _SMALLEST):
+            raise LriadError(
+                f"roi {','.join(map(str, self.roi))}: expected left, top, width and height in pixels, inside the image "
+                f"and at least {_SMALLEST} wide and high"
+            )
 
     def __str__(self) -> str:
         parts = [f"roi {','.join(map(str, self.roi))}"] if self.roi else []
@@ -88,7 +93,7 @@ class Views:
     def _region(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
         left, top, width, height = self.roi or (0, 0, *size)
         if left + width > size[0] or top + height > size[1]:
-            raise LriadError(f"roi {self.roi}: reaches beyond this image of {size[0]} x {size[1]} pixels")
+            raise LriadError(f"roi {','.join(map(str, self.roi))}: reaches beyond this image of {size[0]} x {size[1]} pixels")
         return left, top, width, height
 
     def crops(self, image: Image.Image) -> list[Image.Image]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 
-from lriad.data.synthetic import assemblies, boards, goods, mixtures, objects, parts, textures
+from lriad.data.synthetic import assemblies, boards, goods, keyed, mixtures, objects, parts, textures
 from lriad.data.synthetic.canvas import Canvas, Rng
 from lriad.data.synthetic.defects import LOGICAL
 
@@ -66,7 +66,7 @@ FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
         _family(
-            (parts, assemblies, mixtures, goods, boards),
+            (parts, assemblies, mixtures, goods, boards, keyed),
             0.5,
             # A kind that a sound part of the same category may seem to have (a hole in a plate with holes) is left out.
             {
@@ -121,6 +121,11 @@ FAMILIES: dict[str, Family] = {
                 "plug_face": f"scratch crack burn contamination chip {_LOGICAL} miscount",
                 "chip_package": "scratch crack chip contamination stain burn bent missing misplaced misprint",
                 "terminal_block": "scratch crack burn contamination chip missing misplaced",
+                "stamped_bracket": "scratch crack chip stain contamination abrasion",
+                "edge_card": "scratch crack stain contamination burn chip missing misplaced",
+                "gasket_sheet": "crack cut chip stain contamination discolouration",
+                "key_blank": "scratch crack chip stain contamination abrasion bent",
+                "moulded_housing": "scratch crack chip stain burn contamination missing misplaced",
             },
         ),
         _family(
