@@ -93,7 +93,8 @@ class Views:
     def _region(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
         left, top, width, height = self.roi or (0, 0, *size)
         if left + width > size[0] or top + height > size[1]:
-            raise LriadError(f"roi {','.join(map(str, self.roi))}: reaches beyond this image of {size[0]} x {size[1]} pixels")
+            roi = ",".join(map(str, self.roi or ()))
+            raise LriadError(f"roi {roi}: reaches beyond this image of {size[0]} x {size[1]} pixels")
         return left, top, width, height
 
     def crops(self, image: Image.Image) -> list[Image.Image]:

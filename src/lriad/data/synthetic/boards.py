@@ -65,8 +65,8 @@ def _piece(rng: Rng, what: str, w: float, h: float, metal: Floats, board: Floats
         def legend(height: float, cy: float = 0.0) -> None:
             fitting = word[: max(0, int(w * 0.8 / (0.85 * height)))]
             if fitting and height >= 4:
-                spot = turned([[0, cy]], angle, x, y)[0]
-                canvas.paint(writing_at(canvas, fitting, *spot, height, 1, angle), mark, 0.75)
+                cx, at_y = turned([[0, cy]], angle, x, y)[0]
+                canvas.paint(writing_at(canvas, fitting, cx, at_y, height, 1, angle), mark, 0.75)
 
         if what == "resistor":
             canvas.place(bar(w, h), metal, lift=2, bevel=1.5, gloss=0.5)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 
-from lriad.data.synthetic import assemblies, boards, goods, keyed, mixtures, objects, parts, textures
+from lriad.data.synthetic import assemblies, boards, figures, goods, keyed, mixtures, objects, parts, textures
 from lriad.data.synthetic.canvas import Canvas, Rng
 from lriad.data.synthetic.defects import LOGICAL
 
@@ -66,7 +66,7 @@ FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
         _family(
-            (parts, assemblies, mixtures, goods, boards, keyed),
+            (parts, assemblies, mixtures, goods, boards, keyed, figures),
             0.5,
             # A kind that a sound part of the same category may seem to have (a hole in a plate with holes) is left out.
             {
@@ -126,6 +126,11 @@ FAMILIES: dict[str, Family] = {
                 "gasket_sheet": "crack cut chip stain contamination discolouration",
                 "key_blank": "scratch crack chip stain contamination abrasion bent",
                 "moulded_housing": "scratch crack chip stain burn contamination missing misplaced",
+                "cast_figure": "scratch crack stain burn hole contamination chip missing",
+                "long_screw": "scratch bent chip stain contamination discolouration",
+                "closure_top": "scratch dent crack stain contamination chip bent misprint",
+                "rotor_blades": "scratch crack chip bent stain contamination discolouration missing misplaced miscount",
+                "bearing_seat": f"scratch crack dent chip contamination stain {_LOGICAL} miscount",
             },
         ),
         _family(

@@ -41,8 +41,8 @@ from lriad.training.pretraining.loop import Schedule
 from lriad.training.pretraining.text import Lesson, corpus, least_sure, lessons_from, suspicion_of, teach_text
 from lriad.verdict import Mode
 
-_EYES = Schedule(steps=1000, batch_size=64, learning_rate=1e-3, warmup_steps=100)
-_TEXT = Schedule(steps=1400, batch_size=32, learning_rate=1.5e-3)
+_EYES = Schedule(steps=1200, batch_size=64, learning_rate=1e-3, warmup_steps=100)
+_TEXT = Schedule(steps=1600, batch_size=32, learning_rate=1.5e-3)
 _READING = Schedule(steps=500, batch_size=32, learning_rate=1.5e-3, warmup_steps=20)
 """At a third of that rate the answers learn to read and the reasoning does not."""
 _READ = 0.75
@@ -87,6 +87,7 @@ class PretrainConfig:
     grpo_steps: int = 0
     unseen_categories: tuple[str, ...] = (
         *("pipe_flange", "zip_fastener", "wire_screen", "packed_box", "gel_capsule", "folding_carton"),
+        *("edge_card", "gasket_sheet", "bearing_seat"),
     )
     validation_categories: tuple[str, ...] = (
         *("keypad", "nut_kernel", "marble_slab", "jar_mouth", "bead_chain", "moulded_cap_set"),
