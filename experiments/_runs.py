@@ -65,6 +65,11 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     **{f"{name}, balanced classes": METHODS[name] | {"balance_classes": True} for name in ("focal", "accuracy")},
 }
 ABLATION_SEEDS = 2
+LONG_STEPS = 240
+LONG_METHODS = {
+    f"{name}, {LONG_STEPS} updates": METHODS[name] | {"steps": LONG_STEPS} for name in ("accuracy", "focal")
+}
+"""Nearly three times through the training images, where 60 updates see two thirds of them."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ class Scale:
         test_seed: Of the test sets; training sets have the run's seed.
         rare_defects: Defects of the training sets with rare ones, by name.
         rare_images: Images of these sets, defects included.
-        steps: Updates; None: the recipe's.
+        steps: Updates of all but the long runs; None: the recipe's.
     """
 
     train_images: Mapping[str, int] = dataclasses.field(default_factory=lambda: {"objects": 36, "textures": 34})
@@ -177,12 +182,15 @@ def plan(policy_sha256: str, seeds: int, scale: Scale | None = None) -> list[Run
     def run(name: str, way: str, seed: int | None, settings: Mapping[str, Any] | None, train: Any) -> Run:
         test = {"family": WAYS[way][1], "images": scale.test_images, "defect_ratio": 0.5, "seed": scale.test_seed}
         if settings is not None:
-            settings = COMMON | dict(settings) | steps | {"seed": seed}
+            settings = COMMON | steps | dict(settings) | {"seed": seed}
         return Run(name, way, seed, settings, train, test, policy_sha256)
 
     runs = [run("warm start", way, None, None, None) for way in WAYS]
     for seed in range(seeds):
         for name, settings in METHODS.items():
+            runs += [run(name, way, seed, settings, training_set(WAYS[way][0], seed)) for way in WAYS]
+    for seed in range(seeds):
+        for name, settings in LONG_METHODS.items():
             runs += [run(name, way, seed, settings, training_set(WAYS[way][0], seed)) for way in WAYS]
     family = WAYS[ABLATION_WAY][0]
     for seed in range(min(seeds, ABLATION_SEEDS)):

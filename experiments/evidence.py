@@ -31,6 +31,8 @@ from _runs import (
     ABLATION_WAY,
     ABLATIONS,
     BALANCED,
+    LONG_METHODS,
+    LONG_STEPS,
     METHODS,
     PLAIN_BALANCED,
     RECIPE,
@@ -50,6 +52,10 @@ from lriad.evaluation.tables import COLUMNS, NO_VALUE, TextTable, percent
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 LEVEL = 0.95
 COMPARISONS = (("focal", "accuracy"), ("focal", "paper"), ("focal", "warm start"), ("accuracy", "warm start"))
+LONG_COMPARISONS = tuple(
+    (f"{a}, {LONG_STEPS} updates", b if b == "warm start" else f"{b}, {LONG_STEPS} updates")
+    for a, b in (("focal", "accuracy"), ("focal", "warm start"), ("accuracy", "warm start"))
+)
 BALANCED_COMPARISONS = ((BALANCED, PLAIN_BALANCED), (BALANCED, "warm start"), (PLAIN_BALANCED, "accuracy"))
 DIFFERENCES = ("balanced_accuracy", "recall", "false_positive_rate", "auroc", "recall_at_fpr_5")
 """Metrics whose differences are given."""
@@ -184,7 +190,7 @@ def comparisons(runs: Sequence[Run]) -> list[tuple[str, str, dict[str, tuple[str
         for a, b in (*COMPARISONS, ("paper", "warm start"), *BALANCED_COMPARISONS)
     ]
     ablations = [(name, name.partition(",")[0], one) for name in ABLATIONS]
-    return [*((a, b, over) for a, b in COMPARISONS), *rare, *ablations]
+    return [*((a, b, over) for a, b in (*COMPARISONS, *LONG_COMPARISONS)), *rare, *ablations]
 
 
 def summarise(runs: Sequence[Run], records: Records, bootstrap: Bootstrap | None) -> dict[str, Any]:
@@ -249,13 +255,13 @@ def differences_table(summary: Mapping[str, Any], chosen: Sequence[tuple[str, st
 
 def to_markdown(runs: Sequence[Run], records: Records, summary: Mapping[str, Any]) -> str:
     """The whole page."""
-    main = ["warm start", *METHODS]
+    main = ["warm start", *METHODS, *LONG_METHODS]
     rare = rare_groups(runs)
     rare_names = [name for group in rare.values() for name in group.values()]
     rare_pairs = [(a, b) for a, b, _ in comparisons(runs) if a in rare_names]
     tables = [
         *(methods_table(summary, way, main, f"Trained on '{a}', tested on '{b}'") for way, (a, b) in WAYS.items()),
-        differences_table(summary, COMPARISONS, "Differences, in points"),
+        differences_table(summary, (*COMPARISONS, *LONG_COMPARISONS), "Differences, in points"),
         methods_table(summary, ABLATION_WAY, ["warm start", *rare_names], f"Rare defects ({ABLATION_WAY})"),
         differences_table(summary, rare_pairs, "Differences under rare defects, in points"),
         methods_table(summary, ABLATION_WAY, ["focal", "accuracy", "paper", *ABLATIONS], f"Ablations ({ABLATION_WAY})"),

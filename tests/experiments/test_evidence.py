@@ -52,7 +52,10 @@ def test_the_most_important_runs_come_first(runs):
     main = runs[ways : ways + 3 * 3 * ways]
     assert [run.seed for run in main] == [seed for seed in range(3) for _ in range(3 * ways)]
     assert [run.name for run in main[: 3 * ways : ways]] == ["accuracy", "paper", "focal"]
-    rest = runs[ways + len(main) :]
+    long = runs[ways + len(main) :][: 3 * 2 * ways]
+    assert {(run.name, run.recipe().steps) for run in long} == {(name, 240) for name in _runs.LONG_METHODS}
+    assert {run.way for run in long} == set(evidence.WAYS)
+    rest = runs[ways + len(main) + len(long) :]
     assert {run.way for run in rest} == {evidence.ABLATION_WAY}
     assert Counter(run.seed for run in rest) == {0: len(rest) // 2, 1: len(rest) // 2}
     assert len(rest) == 2 * (len(evidence.ABLATIONS) + 2 * 5)
@@ -62,7 +65,8 @@ def test_every_run_is_another_and_all_recipes_are_sound(runs):
     assert len({run.key for run in runs}) == len({run.folder_name for run in runs}) == len(runs)
     for run in runs[len(evidence.WAYS) :]:
         recipe = run.recipe()
-        assert (recipe.steps, recipe.seed, recipe.validation_fraction) == (60, run.seed, 0)
+        steps = 240 if run.name in _runs.LONG_METHODS else 60
+        assert (recipe.steps, recipe.seed, recipe.validation_fraction) == (steps, run.seed, 0)
         assert recipe.balance_classes == ("balanced classes" in run.name)
         assert run.train["seed"] == run.seed
         assert run.test["seed"] == 1000
