@@ -25,7 +25,7 @@ from lriad.data.synthetic.canvas import (
     spoke,
     turned,
 )
-from lriad.data.synthetic.goods import _darker, _depth, _unlike_bore
+from lriad.data.synthetic.goods import darker, depth_within, unlike_bore
 from lriad.data.synthetic.materials import against, backdrop, finish, grainy, lathe
 from lriad.data.synthetic.mixtures import any_word, makers_mark, on_part, writing_at
 
@@ -76,7 +76,7 @@ def _union(canvas: Canvas, pieces: Sequence[Region], fillet: float = 0.0) -> Reg
 
 def _swell(canvas: Canvas, region: Region, colour: ArrayLike, high: float, bevel: float, gloss: float) -> None:
     """Put a rounded piece there that runs into what is there already, as in one casting."""
-    round_off = np.sin(np.minimum(_depth(canvas, region) / np.float32(bevel), 1) * np.float32(np.pi / 2))
+    round_off = np.sin(np.minimum(depth_within(canvas, region) / np.float32(bevel), 1) * np.float32(np.pi / 2))
     canvas.paint(region, colour)
     canvas.polish(region, gloss)
     height, part = (plane[region.rows, region.cols] for plane in (canvas.height, canvas.part))
@@ -246,17 +246,17 @@ def cast_figure(rng: Rng, size: int) -> Canvas:
         colour = skin if same else second
         limb, half = _limb(rng, reach, thick, coloured(colour, np.ones((size, size))), ink, gloss)
         joint = on_part(c, c.disc(*at(x, y), thick * 0.42))  # A socket, where it is missing.
-        c.paint(joint, _darker(skin))
+        c.paint(joint, darker(skin))
         px, py = at(*spoke(half - 1, turn, x, y))
         c.components.append(Component(limb, px, py, half, turn + tilt))
     eye, kind = min(r * rng.uniform(0.16, 0.28), 9), int(rng.integers(4))
-    white = _unlike_bore(rng, skin if plain else against(rng, skin), skin)
+    white = unlike_bore(rng, skin if plain else against(rng, skin), skin)
     stamp = _feature(rng, eye, kind, white, against(rng, white))
     apart = r * rng.uniform(0.3, 0.5)
     places = [(head[0] + s * apart, head[1] - r * 0.15) for s in (-1, 1)]
     places += [(0, belly[1] + k * 17 - 12) for k in range(int(rng.integers(0, 4)))] if plan != 2 else []
     for spot in places:
-        c.paint(c.disc(*at(*spot), eye * 0.8), _darker(skin))
+        c.paint(c.disc(*at(*spot), eye * 0.8), darker(skin))
         c.components.append(Component(stamp, *at(*spot), eye, tilt))
     mouth = [
         at(head[0] + r * v, head[1] + r * (0.5 - rng.choice([0.9, 0.9]) * v * v)) for v in np.linspace(-0.4, 0.4, 9)
@@ -449,7 +449,7 @@ def closure_top(rng: Rng, size: int) -> Canvas:
         _round(c, reach + 3, 0, band * 0.85, 3, 3, gloss)
         reach -= wide
         line, face = line * (reach / (reach + wide)), face * reach / (reach + wide)
-        c.paint(c.disc(160, 160, reach + 3.5), _darker(band))
+        c.paint(c.disc(160, 160, reach + 3.5), darker(band))
         count = int(rng.integers(8, 20))
         bridges = [
             [spoke(reach - 4, start + 360 * i / count), spoke(reach + 5, start + 360 * i / count)] for i in range(count)
@@ -570,7 +570,7 @@ def _web(c: Canvas, rng: Rng, inner: float, hub: float, start: float, turning: F
             c.cut(c.disc(*spoke(ring, start + 360 * (k + 0.5) / holes), hole * small))
     if not holes:
         word, spot = any_word(rng, 2, 5, _PRINT), spoke(ring, start + 90)
-        c.paint(writing_at(c, word, *spot, (web - hub) * 0.2, 1.6, start + 180), _darker(colour, 0.5), 0.85)
+        c.paint(writing_at(c, word, *spot, (web - hub) * 0.2, 1.6, start + 180), darker(colour, 0.5), 0.85)
 
 
 def rotor_blades(rng: Rng, size: int) -> Canvas:
@@ -638,7 +638,7 @@ def rotor_blades(rng: Rng, size: int) -> Canvas:
     else:
         _round(c, bore, 0, against(rng, colour), 4, bore * 0.7, gloss)
     for k in range(bolts):
-        c.paint(c.disc(*spoke((hub + bore) / 2, start + 360 * k / bolts), (hub - bore) * 0.2), _darker(colour, 0.3))
+        c.paint(c.disc(*spoke((hub + bore) / 2, start + 360 * k / bolts), (hub - bore) * 0.2), darker(colour, 0.3))
     if rng.random() < 0.4:  # One odd mark.
         c.paint(c.disc(*spoke((hub + bore) / 2, start + 33), (hub - bore) * 0.14), against(rng, colour))
     for k in range(n):
@@ -647,7 +647,7 @@ def rotor_blades(rng: Rng, size: int) -> Canvas:
         if kind == 1:  # Where a vane is missing its bed shows.
             c.tint(c.box(x, y, long * 0.8, 5, angle + lean), 0.5)
         elif kind != 4:
-            c.paint(on_part(c, c.box(*spoke(inner - 1, angle), 7, 9, angle)), _darker(colour))
+            c.paint(on_part(c, c.box(*spoke(inner - 1, angle), 7, 9, angle)), darker(colour))
         c.components.append(Component(stamp, x, y, max(10.0, long * 0.45), angle + lean))
     return c
 
@@ -770,27 +770,25 @@ def bearing_seat(rng: Rng, size: int) -> Canvas:
         if rng.random() < 0.5:
             _round(c, track + 3, track - 3, None, -3, 2)
         n, r = int(rng.integers(5, 15)), min(gap * 0.3, 10)
-        plug = _roller(0, max(r, 5.5), 0, _unlike_bore(rng, against(rng, steel), steel), 0.2)
+        plug = _roller(0, max(r, 5.5), 0, unlike_bore(rng, against(rng, steel), steel), 0.2)
         for k in range(n):
             x, y = spoke(track, start + 360 * k / n)
-            c.paint(c.disc(x, y, max(r, 5.5) * 0.85), _darker(steel, 0.3))
+            c.paint(c.disc(x, y, max(r, 5.5) * 0.85), darker(steel, 0.3))
             c.components.append(Component(plug, x, y, max(r, 8.0)))
     if rng.random() < 0.3:  # A filling slot, or a snap ring's gap.
-        c.paint(c.box(*spoke((reach + outer) / 2, start + 17), wide * 0.5, 7, start + 17, 2), _darker(steel))
+        c.paint(c.box(*spoke((reach + outer) / 2, start + 17), wide * 0.5, 7, start + 17, 2), darker(steel))
     if wide > 13 and rng.random() < 0.5:
         _ring_of_text(
-            c, any_word(rng, 4, 14, _PRINT), (reach + outer) / 2, wide * 0.42, start + 60, _darker(steel, 0.55)
+            c, any_word(rng, 4, 14, _PRINT), (reach + outer) / 2, wide * 0.42, start + 60, darker(steel, 0.55)
         )
-    head, corners = _unlike_bore(rng, against(rng, shell), shell), int(rng.choice([4, 5, 40]))
+    head, corners = unlike_bore(rng, against(rng, shell), shell), int(rng.choice([4, 5, 40]))
     r = rng.uniform(8, 11) if flange else min(7.0, max(5.0, wide * 0.4))
 
     def bolt(canvas: Canvas, x: float, y: float, angle: float) -> None:
         canvas.place(canvas.disc(x, y, r), head, lift=3, bevel=r * 0.5, gloss=gloss)
-        canvas.paint(
-            canvas.polygon(turned(circle(0, 0, r * 0.5)[:: 40 // min(corners, 8)], angle, x, y)), _darker(head)
-        )
+        canvas.paint(canvas.polygon(turned(circle(0, 0, r * 0.5)[:: 40 // min(corners, 8)], angle, x, y)), darker(head))
 
     for x, y in bolts:
-        c.paint(c.disc(x, y, r * 0.8), _darker(shell, 0.3))
+        c.paint(c.disc(x, y, r * 0.8), darker(shell, 0.3))
         c.components.append(Component(bolt, x, y, max(r, 8.0), rng.uniform(0, 90)))
     return c

@@ -56,14 +56,14 @@ def _cells(rng: Rng, area: Cell, wanted: int, least: float) -> list[Cell]:
     return cells
 
 
-def _darker(colour: Floats, share: float = 0.4) -> Floats:
+def darker(colour: Floats, share: float = 0.4) -> Floats:
     """What a seat in a thing of that colour looks like; on black it is lighter instead."""
     return colour * share if colour.mean() > 65 else colour + 55
 
 
-def _unlike_bore(rng: Rng, colour: Floats, around: Floats) -> Floats:
+def unlike_bore(rng: Rng, colour: Floats, around: Floats) -> Floats:
     """The colour, or another where it looks like an empty bore: what is there must not look as if it were missing."""
-    bore = float(_darker(around, 0.3).mean())
+    bore = float(darker(around, 0.3).mean())
     for _ in range(20):
         if abs(float(colour.mean()) - bore) > 40:
             break
@@ -71,7 +71,7 @@ def _unlike_bore(rng: Rng, colour: Floats, around: Floats) -> Floats:
     return colour
 
 
-def _depth(canvas: Canvas, region: Region) -> Floats:
+def depth_within(canvas: Canvas, region: Region) -> Floats:
     """How far each pixel of the region lies inside it, in units."""
     padded = np.pad((region.alpha > 0.5).astype(np.uint8), 1)
     depth: Floats = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
@@ -250,7 +250,7 @@ def device_front(rng: Rng, size: int) -> Canvas:
         for sx in (-1, 1):
             for sy in (-1, 1):
                 x, y = 160 + sx * (min(w, 284) / 2 - inset), 160 + sy * (min(h, 284) / 2 - inset)
-                c.paint(c.disc(x, y, r * 0.75), _darker(panel, 0.25))
+                c.paint(c.disc(x, y, r * 0.75), darker(panel, 0.25))
                 c.components.append(Component(stamp, x, y, r, rng.uniform(0, 180)))
         area = (
             (160.0, 160.0, area[2] - 2 * inset - 8, area[3])
@@ -273,7 +273,7 @@ def device_front(rng: Rng, size: int) -> Canvas:
         bw, bh, cy = cw - 14, ch - height - 18, y + (-1 if below else 1) * (height / 2 + 3)
         if bh < 16:
             continue
-        dark = _darker(field, 0.3)
+        dark = darker(field, 0.3)
         if kind == 0 and bw > 40:
             bw, bh = min(bw, 110), min(bh, 64)
             seat = c.box(x, cy, bw - 6, bh - 6)
@@ -382,7 +382,7 @@ def device_front(rng: Rng, size: int) -> Canvas:
         c.prints.append(Component(_text(words, height, weight, ink), x, spot, height))
     if len(c.components) < 4 or len(c.prints) < 2:  # A small front: two plain controls and its maker's mark.
         for x in (110.0, 210.0):
-            c.paint(c.disc(x, 160, 10), _darker(panel, 0.3))
+            c.paint(c.disc(x, 160, 10), darker(panel, 0.3))
             c.components.append(Component(_knob(rng, 20, panel), x, 160, 20))
             c.prints.append(Component(_text(any_word(rng, 3, 5), height, weight, against(rng, panel)), x, 190, height))
     return c
@@ -726,7 +726,7 @@ def _seam(c: Canvas, rng: Rng, path: ArrayLike, yarn: Floats, loose: bool) -> No
 
 def _fitting(rng: Rng, r: float, cloth: Floats) -> Stamp:
     """A rivet, an eyelet, a snap or a stud."""
-    metal, style, gloss = _unlike_bore(rng, against(rng, cloth), cloth), int(rng.integers(5)), rng.uniform(0.2, 0.8)
+    metal, style, gloss = unlike_bore(rng, against(rng, cloth), cloth), int(rng.integers(5)), rng.uniform(0.2, 0.8)
     second, bore = any_colour(rng), rng.uniform(0.4, 0.55)
 
     def draw(canvas: Canvas, x: float, y: float, angle: float) -> None:
@@ -928,7 +928,7 @@ def _peg(rng: Rng, r: float, tone: Floats) -> Stamp:
     waist, wood = rng.uniform(0.35, 0.6), _wood_tone(rng)
     if abs(float((wood - tone).mean())) > 40:
         colour = wood
-    colour = _unlike_bore(rng, colour, tone)
+    colour = unlike_bore(rng, colour, tone)
 
     def draw(canvas: Canvas, x: float, y: float, angle: float) -> None:
         if style == 3:  # A key like a bow tie.
@@ -1187,7 +1187,7 @@ def syringe_tray(rng: Rng, size: int) -> Canvas:
     if len(set(kinds)) == 1:
         kinds[-1] = (kinds[-1] + 3) % 9
     kinds = [kinds[i] for i in rng.permutation(lanes)]
-    bed, flip = _darker(tray, rng.uniform(0.5, 0.72)), float(rng.choice([0, 180]))
+    bed, flip = darker(tray, rng.uniform(0.5, 0.72)), float(rng.choice([0, 180]))
     nest, start = int(rng.integers(2)), 160 - span / 2
     look = 0
     for lane, kind in zip(shares, kinds, strict=True):
@@ -1306,7 +1306,7 @@ def moulded_cap_set(rng: Rng, size: int) -> Canvas:
             colour = 0.45 * c.background.mean((1, 2)) + 0.55 * colour
         body = c.polygon(outline)
         c.place(body, shell, lift=7, bevel=rng.uniform(2, 5), gloss=gloss)
-        depth, rows, cols = _depth(c, body), body.rows, body.cols
+        depth, rows, cols = depth_within(c, body), body.rows, body.cols
         floor = Region(rows, cols, np.clip((depth - np.float32(wall)) * np.float32(c.unit), 0, 1))
         if recessed:
             c.height[rows, cols] -= np.float32(deep * c.unit) * np.clip((depth - wall) / 3, 0, 1)
@@ -1358,7 +1358,7 @@ def moulded_cap_set(rng: Rng, size: int) -> Canvas:
                 continue
             c.place(c.disc(*spot, r + 3.5), shell, lift=4, bevel=2, gloss=gloss)
             bore = c.disc(*spot, r * 0.75)
-            c.paint(bore, _darker(colour, 0.3))
+            c.paint(bore, darker(colour, 0.3))
             c.lift(bore, -4, 2)
             c.components.append(Component(stamp, *spot, r, float(rng.choice([0, 30, 45]))))
         for _ in range(int(rng.integers(0, 3))):  # Windows.
@@ -1374,7 +1374,7 @@ def moulded_cap_set(rng: Rng, size: int) -> Canvas:
         if rng.random() < 0.4 and (spot := room(18)):  # A clear or coloured lens let in.
             tone = 0.5 * c.background.mean((1, 2)) + 0.5 * any_colour(rng)
             c.place(c.box(*spot, 30, 20, turn, 4), tone, lift=1, bevel=3, gloss=0.8)
-        ink = _darker(colour, 0.72) if colour.mean() > 65 else colour + 30
+        ink = darker(colour, 0.72) if colour.mean() > 65 else colour + 30
         if spot := room(12):  # The mark of the material.
             for i in range(3):
                 p, q = spoke(11, 120 * i - 90, *spot), spoke(11, 120 * i + 30, *spot)
@@ -1409,6 +1409,6 @@ def moulded_cap_set(rng: Rng, size: int) -> Canvas:
             c.components.append(Component(hook, float(at[0]), float(at[1]), 10, out))
     while len(c.components) < 4:  # Too narrow for bosses: plugs along the outline.
         p = outline[len(c.components) * 40] * 0.75 + np.array([x, y]) * 0.25
-        c.paint(c.disc(p[0], p[1], r * 0.75), _darker(colour, 0.3))
+        c.paint(c.disc(p[0], p[1], r * 0.75), darker(colour, 0.3))
         c.components.append(Component(insert(colour), float(p[0]), float(p[1]), r))
     return c

@@ -23,9 +23,9 @@ from lriad.data.synthetic.canvas import (
     spoke,
     turned,
 )
-from lriad.data.synthetic.goods import _darker, _depth
+from lriad.data.synthetic.goods import darker, depth_within
 from lriad.data.synthetic.materials import against, backdrop, finish, grainy
-from lriad.data.synthetic.mixtures import _device, any_word, bar_at, on_part, writing_at
+from lriad.data.synthetic.mixtures import any_word, bar_at, board_device, on_part, writing_at
 
 Find = Callable[[float], "tuple[float, float] | None"]
 """A free place on the part with that much room around it, taken from then on."""
@@ -176,7 +176,7 @@ def _joined(alpha: Floats) -> Floats:
 
 def _raise(c: Canvas, region: Region, amount: float, bevel: float) -> None:
     """`Canvas.lift` with a rim that is smooth on slanting and round edges too."""
-    rise = np.sin(np.minimum(_depth(c, region) / np.float32(bevel), 1) * np.float32(np.pi / 2))
+    rise = np.sin(np.minimum(depth_within(c, region) / np.float32(bevel), 1) * np.float32(np.pi / 2))
     c.height[region.rows, region.cols] += rise * region.alpha * np.float32(amount * c.unit)
 
 
@@ -188,7 +188,7 @@ def _lay(c: Canvas, region: Region, colour: ArrayLike, lift: float, bevel: float
 
 def _finder(c: Canvas, rng: Rng, region: Region, margin: float = 4.0) -> Find:
     """Finds free places inside a region of the whole canvas."""
-    depth, taken = _depth(c, region), list[tuple[float, float, float]]()
+    depth, taken = depth_within(c, region), list[tuple[float, float, float]]()
 
     def find(need: float) -> tuple[float, float] | None:
         free = np.flatnonzero(depth > need + margin)
@@ -280,7 +280,7 @@ def stamped_bracket(rng: Rng, size: int) -> Canvas:
         height = rng.uniform(6, 12)
         if rng.random() < 0.4 and (spot := find(height * 1.4)):
             words = on_part(c, c.text(any_word(rng, 2, 3, _SIGNS), *spot, height, 1.5))
-            c.paint(words, _darker(colour, 0.55), 0.9)
+            c.paint(words, darker(colour, 0.55), 0.9)
             c.lift(words, -0.8, 0.8)
     return c
 
@@ -367,7 +367,7 @@ def edge_card(rng: Rng, size: int) -> Canvas:
         w, h = rng.uniform(0.3, 0.7) * a, rng.uniform(0.25, 0.45) * b
         if rng.random() < 0.7 and (spot := find(float(np.hypot(w, h)) * 0.9)):
             _label(c, rng, w, h, *spot, turn)
-    seat, kinds = _darker(board, 0.7), [0, 0, 4, 5, 6, 2] if board.mean() < 235 else [5, 6]
+    seat, kinds = darker(board, 0.7), [0, 0, 4, 5, 6, 2] if board.mean() < 235 else [5, 6]
     wanted = int(rng.integers(1, 7))
     for i in range(12):
         if len(c.components) >= wanted:
@@ -376,11 +376,11 @@ def edge_card(rng: Rng, size: int) -> Canvas:
         h = w * rng.uniform(0.5, 1)
         if spot := find(np.hypot(w, h) / 2):
             c.paint(c.box(*spot, w, h, turn), seat)
-            stamp = _device(rng, int(rng.choice(kinds)), w, h, seat, metal)
+            stamp = board_device(rng, int(rng.choice(kinds)), w, h, seat, metal)
             c.components.append(Component(stamp, *spot, max(min(w, h) / 2, 9), turn))
     if not c.components:
         c.paint(c.disc(160, 160, 15), seat)
-        c.components.append(Component(_device(rng, 5, 30, 26, seat, metal), 160, 160, 14, turn))
+        c.components.append(Component(board_device(rng, 5, 30, 26, seat, metal), 160, 160, 14, turn))
     if rng.random() < 0.6 and (spot := find(10)):
         c.paint(writing_at(c, any_word(rng, 2, 4, _SIGNS), *spot, 7, 1.3, turn), ink, 0.9)
     if rng.random() < 0.4 and (spot := find(8)):  # Which way it goes in.
@@ -420,7 +420,7 @@ def gasket_sheet(rng: Rng, size: int) -> Canvas:
         body = _solid(c, [o + at for o in (outline, *more)], [o + at for o in fewer], rng.uniform(0.5, 5))
         ears = _solid(c, [o + at for o in adds], [], joined=False)
         np.maximum(body.alpha, ears.alpha, out=body.alpha)
-        depth, frame, holes = _depth(c, body), list[NDArray](), np.zeros_like(body.alpha)
+        depth, frame, holes = depth_within(c, body), list[NDArray](), np.zeros_like(body.alpha)
         wide = rng.uniform(0.22, 0.4) * reach
         if rng.random() < 0.5:  # A frame, with or without webs.
             holes = np.clip((depth - np.float32(wide)) * np.float32(c.unit) + 0.5, 0, 1)
@@ -444,12 +444,12 @@ def gasket_sheet(rng: Rng, size: int) -> Canvas:
         body = body._replace(alpha=_joined(body.alpha * (1 - holes)))
         _lay(c, body, sheet, thick, min(thick, 2), gloss)
         if rng.random() < 0.6:  # A bead that follows every edge.
-            far, bead = np.abs(_depth(c, body) - np.float32(rng.uniform(3.5, 8))), rng.uniform(1.2, 2.5)
+            far, bead = np.abs(depth_within(c, body) - np.float32(rng.uniform(3.5, 8))), rng.uniform(1.2, 2.5)
             line = body._replace(alpha=np.clip((bead - far) * np.float32(c.unit) + 0.5, 0, 1).astype(np.float32))
             c.lift(line, rng.choice([-1, 1]) * bead, bead)
             c.paint(line, colour * 0.8 if rng.random() < 0.6 else any_colour(rng), 0.8)
         if rng.random() < 0.25 and (spot := find(8)):
-            c.paint(on_part(c, c.text(any_word(rng, 2, 2, _SIGNS), *spot, 7, 1.3)), _darker(colour, 0.5), 0.9)
+            c.paint(on_part(c, c.text(any_word(rng, 2, 2, _SIGNS), *spot, 7, 1.3)), darker(colour, 0.5), 0.9)
     return c
 
 
@@ -554,7 +554,7 @@ def key_blank(rng: Rng, size: int) -> Canvas:
         find, height = _finder(c, rng, body, 2), rng.uniform(7, 11)
         if rng.random() < 0.6 and (spot := find(height)):
             words = on_part(c, writing_at(c, any_word(rng, 1, 3, _SIGNS), *spot, height, 1.6, turn))
-            c.paint(words, _darker(colour, 0.5), 0.9)
+            c.paint(words, darker(colour, 0.5), 0.9)
             c.lift(words, -0.8, 0.8)
         if rng.random() < 0.4 and (spot := find(b * 0.14)):
             c.cut(c.polygon(_opening(rng, b * 0.14) + np.array(spot)))
@@ -622,7 +622,7 @@ def moulded_housing(rng: Rng, size: int) -> Canvas:
     shell, gloss = coloured(colour, grainy(rng, size, rng.uniform(0, 0.04), rng.uniform(0.6, 3))), rng.uniform(0, 0.5)
     body = _solid(c, [outline, *adds], cuts, rng.uniform(0.8, 7))
     _lay(c, body, shell, 9, rng.uniform(1.5, 4), gloss)
-    depth, wall, deep = _depth(c, body), rng.uniform(5, 13), rng.uniform(4, 7)
+    depth, wall, deep = depth_within(c, body), rng.uniform(5, 13), rng.uniform(4, 7)
     floor = body._replace(alpha=np.clip((depth - np.float32(wall)) * np.float32(c.unit) + 0.5, 0, 1))
     c.height -= np.float32(deep * c.unit) * np.clip((depth - np.float32(wall)) / 2, 0, 1)
     bottom = float(rng.uniform(0.72, 0.95))
@@ -655,7 +655,7 @@ def moulded_housing(rng: Rng, size: int) -> Canvas:
             c.lift(within(gate, body._replace(alpha=1 - floor.alpha)), -rng.uniform(0.6, 1) * deep, 1)
             c.tint(gate, 0.85)
     find, metal = _finder(c, rng, floor, 3), hsv(rng.choice([0.12, 0.6]), rng.uniform(0, 0.6), rng.uniform(0.6, 0.95))
-    dark = _darker(colour, 0.3)
+    dark = darker(colour, 0.3)
     if abs(float((metal - colour).mean())) < 35:
         metal = against(rng, colour)
     if rng.random() < 0.5 and (spot := find(rng.uniform(24, 46))):

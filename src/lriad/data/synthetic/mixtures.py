@@ -94,7 +94,7 @@ def makers_mark(rng: Rng, radius: float, ink: Floats) -> Stamp:
 # Boards
 
 
-def _device(rng: Rng, kind: int, w: float, h: float, board: Floats, metal: Floats) -> Stamp:
+def board_device(rng: Rng, kind: int, w: float, h: float, board: Floats, metal: Floats) -> Stamp:
     """One thing that is soldered to a board, `w` wide and `h` high."""
     colour, second, gloss = against(rng, board), any_colour(rng), rng.uniform(0, 0.8)
     if kind in (0, 6) and rng.random() < 0.6 and board.mean() > 85:
@@ -238,7 +238,7 @@ def control_unit(rng: Rng, size: int) -> Canvas:
         if outlined:
             frame = [rounded_box(bw + 5, bh + 5, 0) + at, rounded_box(bw + 2.5, bh + 2.5, 0) + at]
             c.paint(c.polygon(*frame), silk, 0.8)
-        draw = _device(rng, kind, bw, bh, board * footprint, metal)
+        draw = board_device(rng, kind, bw, bh, board * footprint, metal)
         if 30 < x < 290 and 30 < y < 290:
             c.components.append(Component(draw, x, y, max(min(bw, bh) / 2, 9), 0.0))
         else:
@@ -262,7 +262,7 @@ def control_unit(rng: Rng, size: int) -> Canvas:
             c.paint(c.disc(*spot, 1.4), board * 0.3)
     if not c.components:  # A small board with no room: one device in its middle.
         c.tint(c.box(160, 160, 44, 44), footprint)
-        c.components.append(Component(_device(rng, 5, 44, 44, board * footprint, metal), 160, 160, 20))
+        c.components.append(Component(board_device(rng, 5, 44, 44, board * footprint, metal), 160, 160, 20))
     return c
 
 
