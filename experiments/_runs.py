@@ -27,6 +27,7 @@ from lriad.errors import LriadError
 from lriad.policy.loading import resolve_source, weight_files
 from lriad.prompt import PROMPT_VERSION
 from lriad.training import Recipe, load_recipe, train
+from lriad.training.pretraining.pretrain import PretrainConfig
 
 RECIPE = "embedded-cpu"
 METHOD = 1
@@ -35,6 +36,12 @@ WAYS = {"objects → textures": ("objects", "textures"), "textures → objects":
 """What is trained on and what is tested on: the paper's protocol, families in the place of data sets."""
 ABLATION_WAY = "textures → objects"
 """On textures the policy is nearly always right, before and after."""
+WATCHED, WATCHED_RATIO = "watched", 0.235
+"""The categories of `parts` that nothing is trained on, as a family of their own, and their share of defects in
+training (MVTec-AD's, as that of 'textures')."""
+OPEN_WAYS = {"objects → watched": ("objects", WATCHED), "watched → objects": (WATCHED, "objects")}
+"""The same between two families on both of which there is something to learn."""
+ALL_WAYS = WAYS | OPEN_WAYS
 
 COMMON: dict[str, Any] = {
     "balance_classes": False,  # to deal with rare defects is what the rewards are compared in
@@ -78,14 +85,17 @@ class Scale:
 
     Attributes:
         train_images: Training images a category, by family; the shares of defects are the families' own.
-        test_images: Test images a category, half of them defective, which makes intervals of both rates alike.
+        test_images: Test images a category where there are ten, half of them defective, which makes intervals of both
+            rates alike; as many in all where there are fewer.
         test_seed: Of the test sets; training sets have the run's seed.
         rare_defects: Defects of the training sets with rare ones, by name.
         rare_images: Images of these sets, defects included.
         steps: Updates of all but the long runs; None: the recipe's.
     """
 
-    train_images: Mapping[str, int] = dataclasses.field(default_factory=lambda: {"objects": 36, "textures": 34})
+    train_images: Mapping[str, int] = dataclasses.field(
+        default_factory=lambda: {"objects": 36, "textures": 34, WATCHED: 60}
+    )
     test_images: int = 40
     test_seed: int = 1000
     rare_defects: Mapping[str, int] = dataclasses.field(default_factory=lambda: {"1 %": 10, "0.1 %": 1})
@@ -99,7 +109,7 @@ class Run:
 
     Attributes:
         name: What is trained: the same for all seeds and ways.
-        way: One of `WAYS`.
+        way: One of `WAYS` or `OPEN_WAYS`.
         seed: Of the training set and the training; None for the policy as it was.
         settings: What differs from the recipe; None for the policy as it was.
         train: Settings of the training set; `defects` where so many of so many `total` images are kept.
@@ -132,6 +142,8 @@ class Run:
             "method": METHOD,
             "prompt": PROMPT_VERSION,
         }
+        if self.way in OPEN_WAYS and self.settings is None:
+            content["way"] = self.way  # Else 'watched → objects' had the key of 'textures → objects'.
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -169,9 +181,14 @@ def plan(policy_sha256: str, seeds: int, scale: Scale | None = None) -> list[Run
     scale = scale or Scale()
     steps = {} if scale.steps is None else {"steps": scale.steps}
 
-    def training_set(family: str, seed: int) -> dict[str, Any]:
-        images, ratio = scale.train_images[family], FAMILIES[family].defect_ratio
-        return {"family": family, "images": images, "defect_ratio": ratio, "seed": seed}
+    def training_set(name: str, seed: int) -> dict[str, Any]:
+        ratio = WATCHED_RATIO if name == WATCHED else FAMILIES[name].defect_ratio
+        return categories_of(name) | {"images": scale.train_images[name], "defect_ratio": ratio, "seed": seed}
+
+    def test_set(name: str) -> dict[str, Any]:
+        chosen = categories_of(name)
+        images = round(scale.test_images * 10 / len(chosen.get("categories", FAMILIES[chosen["family"]].categories)))
+        return chosen | {"images": images, "defect_ratio": 0.5, "seed": scale.test_seed}
 
     def rare_set(family: str, seed: int, defects: int) -> dict[str, Any]:
         # A fifth more images than are kept, so that there are sound ones enough.
@@ -180,18 +197,20 @@ def plan(policy_sha256: str, seeds: int, scale: Scale | None = None) -> list[Run
         return training_set(family, seed) | drawn | {"defects": defects, "total": scale.rare_images}
 
     def run(name: str, way: str, seed: int | None, settings: Mapping[str, Any] | None, train: Any) -> Run:
-        test = {"family": WAYS[way][1], "images": scale.test_images, "defect_ratio": 0.5, "seed": scale.test_seed}
         if settings is not None:
             settings = COMMON | steps | dict(settings) | {"seed": seed}
-        return Run(name, way, seed, settings, train, test, policy_sha256)
+        return Run(name, way, seed, settings, train, test_set(ALL_WAYS[way][1]), policy_sha256)
 
-    runs = [run("warm start", way, None, None, None) for way in WAYS]
-    for seed in range(seeds):
-        for name, settings in METHODS.items():
-            runs += [run(name, way, seed, settings, training_set(WAYS[way][0], seed)) for way in WAYS]
-    for seed in range(seeds):
-        for name, settings in LONG_METHODS.items():
-            runs += [run(name, way, seed, settings, training_set(WAYS[way][0], seed)) for way in WAYS]
+    def compared(methods: Mapping[str, Mapping[str, Any]], ways: Mapping[str, tuple[str, str]]) -> list[Run]:
+        return [
+            run(name, way, seed, settings, training_set(source, seed))
+            for seed in range(seeds)
+            for name, settings in methods.items()
+            for way, (source, _) in ways.items()
+        ]
+
+    runs = [run("warm start", way, None, None, None) for way in ALL_WAYS]
+    runs += [*compared(METHODS, WAYS), *compared(METHODS, OPEN_WAYS), *compared(LONG_METHODS, OPEN_WAYS)]
     family = WAYS[ABLATION_WAY][0]
     for seed in range(min(seeds, ABLATION_SEEDS)):
         for share, defects in scale.rare_defects.items():
@@ -217,11 +236,19 @@ def policy_sha256(policy: str) -> str:
 # --- Data -------------------------------------------------------------------------------------------
 
 
+def categories_of(name: str) -> dict[str, Any]:
+    """The family of a name, and which of its categories where not all are meant."""
+    if name != WATCHED:
+        return {"family": name}
+    return {"family": "parts", "categories": list(PretrainConfig().validation_categories)}
+
+
 def data_spec(settings: Mapping[str, Any], folder: Path) -> str:
     """The spec of a set, which is drawn where it is not there yet."""
     made = {name: settings[name] for name in ("images", "defect_ratio", "seed")}
-    name = "-".join([settings["family"], *(str(value) for value in made.values()), f"v{DRAWINGS}"])
-    drawn = make_dataset(settings["family"], folder / name, **made)
+    some = settings.get("categories")
+    name = "-".join([WATCHED if some else settings["family"], *map(str, made.values()), f"v{DRAWINGS}"])
+    drawn = make_dataset(settings["family"], folder / name, categories=some, **made)
     if "defects" not in settings:
         return f"jsonl:{drawn / 'samples.jsonl'}"
     rows = [json.loads(line) for line in (drawn / "samples.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -47,15 +47,17 @@ def records_of(runs, **numbers):
 
 
 def test_the_most_important_runs_come_first(runs):
+    starts = len(evidence.ALL_WAYS)
+    assert [(run.name, run.way) for run in runs[:starts]] == [("warm start", way) for way in evidence.ALL_WAYS]
     ways = len(evidence.WAYS)
-    assert [(run.name, run.way) for run in runs[:ways]] == [("warm start", way) for way in evidence.WAYS]
-    main = runs[ways : ways + 3 * 3 * ways]
+    main = runs[starts : starts + 3 * 3 * ways]
+    assert {run.way for run in main} == set(evidence.WAYS)
     assert [run.seed for run in main] == [seed for seed in range(3) for _ in range(3 * ways)]
     assert [run.name for run in main[: 3 * ways : ways]] == ["accuracy", "paper", "focal"]
-    long = runs[ways + len(main) :][: 3 * 2 * ways]
-    assert {(run.name, run.recipe().steps) for run in long} == {(name, 240) for name in _runs.LONG_METHODS}
-    assert {run.way for run in long} == set(evidence.WAYS)
-    rest = runs[ways + len(main) + len(long) :]
+    opened = [run for run in runs[starts:] if run.way in evidence.OPEN_WAYS]
+    assert Counter(run.name for run in opened) == dict.fromkeys([*_runs.METHODS, *_runs.LONG_METHODS], 3 * 2)
+    assert all(set(run.train.get("categories", [])) <= {*_runs.FAMILIES["parts"].categories} for run in opened)
+    rest = runs[starts + len(main) + len(opened) :]
     assert {run.way for run in rest} == {evidence.ABLATION_WAY}
     assert Counter(run.seed for run in rest) == {0: len(rest) // 2, 1: len(rest) // 2}
     assert len(rest) == 2 * (len(evidence.ABLATIONS) + 2 * 5)
@@ -63,16 +65,18 @@ def test_the_most_important_runs_come_first(runs):
 
 def test_every_run_is_another_and_all_recipes_are_sound(runs):
     assert len({run.key for run in runs}) == len({run.folder_name for run in runs}) == len(runs)
-    for run in runs[len(evidence.WAYS) :]:
+    for run in runs[len(evidence.ALL_WAYS) :]:
         recipe = run.recipe()
         steps = 240 if run.name in _runs.LONG_METHODS else 60
         assert (recipe.steps, recipe.seed, recipe.validation_fraction) == (steps, run.seed, 0)
         assert recipe.balance_classes == ("balanced classes" in run.name)
         assert run.train["seed"] == run.seed
         assert run.test["seed"] == 1000
-        taught, tested = (_runs.FAMILIES[part["family"]].categories for part in (run.train, run.test))
-        assert not taught.keys() & tested.keys()
-    by_name = {run.name: run.recipe() for run in runs[len(evidence.WAYS) :]}
+        taught, tested = (
+            set(part.get("categories", _runs.FAMILIES[part["family"]].categories)) for part in (run.train, run.test)
+        )
+        assert not taught & tested
+    by_name = {run.name: run.recipe() for run in runs[len(evidence.ALL_WAYS) :]}
     assert by_name["focal, gamma 4"].gamma == 4
     assert by_name["focal, no format reward"].format_weight == 0
     assert by_name["accuracy, dynamic sampling"].dynamic_sampling > 1
@@ -88,7 +92,7 @@ def test_a_key_hangs_on_policy_recipe_and_data_only(runs):
     again = _runs.plan("0" * 64, 2)
     assert {run.key for run in again} < {run.key for run in runs}
     assert not {run.key for run in _runs.plan("1" * 64, 3)} & {run.key for run in runs}
-    run = runs[len(evidence.WAYS)]
+    run = runs[len(evidence.ALL_WAYS)]
     assert dataclasses.replace(run, name="called otherwise").key == run.key
     assert dataclasses.replace(run, settings={**run.settings, "gamma": 3.0}).key != run.key
     assert dataclasses.replace(run, settings={**run.settings, "logging_steps": 5}).key == run.key
@@ -213,7 +217,7 @@ def test_runs_are_chosen_by_name(runs):
 
 
 def test_one_small_run_from_end_to_end(tiny_policy_dir, tmp_path, monkeypatch, capsys):
-    scale = _runs.Scale(train_images={"objects": 2, "textures": 2}, test_images=2, steps=1)
+    scale = _runs.Scale(train_images={"objects": 2, "textures": 2, "watched": 2}, test_images=2, steps=1)
     half = {name: dataclasses.replace(family, defect_ratio=0.5) for name, family in _runs.FAMILIES.items()}
     monkeypatch.setattr(_runs, "FAMILIES", half)
     monkeypatch.setattr(_runs, "COMMON", _runs.COMMON | SMALL)
