@@ -45,6 +45,11 @@ _EXTENT = {
 """Length in units, least and most, and width as a share of it."""
 
 
+def _ink_on(colour: Floats) -> Floats:
+    """Dark on light and light on dark."""
+    return np.full(3, 25.0 if float(colour.mean()) > 110 else 225.0, np.float32)
+
+
 def _piece(rng: Rng, what: str, w: float, h: float, metal: Floats, board: Floats) -> Stamp:
     """A thing on a board that lies along x, `w` by `h`, of one of the makes above."""
     body = np.full(3, rng.uniform(20, 60), np.float32) if rng.random() < 0.6 else any_colour(rng)
@@ -116,7 +121,7 @@ def _piece(rng: Rng, what: str, w: float, h: float, metal: Floats, board: Floats
             legend(h * 0.32)
         elif what == "drop":
             canvas.place(canvas.disc(x, y, r), second, lift=8, bevel=r * 0.9, gloss=0.6)
-            canvas.paint(at(bar_at(r * 0.3, r * 1.2, 0, -r * 0.45, 0)), against_black(second), 0.8)
+            canvas.paint(at(bar_at(r * 0.3, r * 1.2, 0, -r * 0.45, 0)), _ink_on(second), 0.8)
         elif what == "header":
             canvas.place(bar(w, h, corner=1), body, lift=6, bevel=2, gloss=gloss * 0.4)
             count, rows = max(2, int(w / 11)), 2 if h > 17 else 1
@@ -145,11 +150,6 @@ def _piece(rng: Rng, what: str, w: float, h: float, metal: Floats, board: Floats
             canvas.tint(at(*gaps), 0.5)
 
     return put
-
-
-def against_black(colour: Floats) -> Floats:
-    """Dark on light and light on dark."""
-    return np.full(3, 25.0 if float(colour.mean()) > 110 else 225.0, np.float32)
 
 
 def module_board(rng: Rng, size: int) -> Canvas:
@@ -188,7 +188,7 @@ def module_board(rng: Rng, size: int) -> Canvas:
         if rng.random() < 0.4:
             upright = not upright
     metal = hsv(float(rng.choice([0.12, 0.6])), rng.uniform(0, 0.5), rng.uniform(0.6, 0.9))
-    silk, seat = against_black(board), board * (1.35 if board.mean() < 90 else 0.72)
+    silk, seat = _ink_on(board), board * (1.35 if board.mean() < 90 else 0.72)
     taken: list[tuple[float, float, float, float]] = []
     if rng.random() < 0.75:
         ring, corners = rng.uniform(7, 12), [(sx, sy) for sx in (-1, 1) for sy in (-1, 1)]
