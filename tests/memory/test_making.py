@@ -104,7 +104,7 @@ def test_what_cannot_be_read_does_not_count(embedded, tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     unreadable = [sample_of(tmp_path / name) for name in ("broken.jpg", "pipe.jpg", "missing.jpg")]
     assert fitting_views([*unreadable, *images(tmp_path, (640, 640))], embedded) == Views(None, 2)
-    assert fitting_views(unreadable, embedded, (0, 0, 9, 9)) == Views((0, 0, 9, 9))
+    assert fitting_views(unreadable, embedded, (0, 0, 90, 90)) == Views((0, 0, 90, 90))
     assert fitting_views([], embedded) == Views()
 
 

@@ -45,12 +45,12 @@ _EYES = Schedule(steps=1200, batch_size=64, learning_rate=1e-3, warmup_steps=100
 _TEXT = Schedule(steps=1600, batch_size=32, learning_rate=1.5e-3)
 _READING = Schedule(steps=500, batch_size=32, learning_rate=1.5e-3, warmup_steps=20)
 """At a third of that rate the answers learn to read and the reasoning does not."""
-_READ = 0.75
+_READ = 0.9
 """How far the words go of the way that reading took them. Both ends know what the prompt says without a memory, and
 points between them know it better (WiSE-FT, https://arxiv.org/abs/2109.01903), for a point or less of the reading."""
 _UNSURE = 0.34
 """Share of the products that the eyes are least sure of: there is something to be read of them."""
-_RECIPE = 5
+_RECIPE = 6
 """Raised where the same settings would give a finished stage another outcome."""
 _MEASURED = slice(0, 15_000, 50)
 """Which of the drawings that the eyes learn from the spread of their channels is measured on."""
