@@ -111,8 +111,8 @@ def main() -> None:
         f"images a category, half of them defective, seed {SEED}. Thresholds, chosen on validation categories of the "
         f"family `parts`: {point}. The categories of `parts` were added to with an eye on what the eyes got wrong in "
         "`objects`, whose numbers are optimistic in so far; nothing was chosen by `textures` or by the real "
-        "categories, but six of `parts` have wood, leather and cloth in them, as `textures` has, and figures were drawn "
-        "for the like of toy alien.\n\n"
+        "categories, but six of `parts` have wood, leather and cloth in them, as `textures` has, and figures were "
+        "drawn for the like of toy alien.\n\n"
         "![AUROC per category](policy.png)"
     )
     body = [to_markdown(title[0].upper() + title[1:], evaluations) for title, evaluations in by_set.items()]
