@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from lriad.data.synthetic.narration import KINDS
 from lriad.policy.eyes import Eyes, Head
 from lriad.training.pretraining.drawings import Drawings
-from lriad.training.pretraining.loop import Schedule, fit
+from lriad.training.pretraining.loop import DEVICE, Schedule, fit
 
 _HERE_WEIGHT, _SOMEWHERE_WEIGHT, _KIND_WEIGHT = 1.0, 0.5, 0.2
 _SEEDS_APART = 1000
@@ -44,17 +44,18 @@ def teach_eyes(
         seed: Of the batches.
         progress: Show a progress bar.
     """
-    is_defect = torch.tensor([float(row["label"] == "defect") for row in drawings.rows])
+    is_defect = torch.tensor([float(row["label"] == "defect") for row in drawings.rows]).to(DEVICE)
     kinds = torch.tensor([KINDS.index(row["defect_type"]) if row["defect_type"] else -1 for row in drawings.rows])
-    here_NT = torch.from_numpy(drawings.here).float()
+    kinds, here_NT = kinds.to(DEVICE), torch.from_numpy(drawings.here).float().to(DEVICE)
+    rare = torch.tensor(_RARE, device=DEVICE)
 
     def teach(number: int, head: Head) -> None:
         def losses_of(rng: np.random.Generator) -> dict[str, torch.Tensor]:
             indices = np.sort(rng.choice(train, schedule.batch_size, replace=False))
-            _, here, kind, somewhere = head(*drawings.take(indices))
+            _, here, kind, somewhere = head(*_taken(drawings, indices))
             target = here_NT[indices]
             losses = {
-                "here": F.binary_cross_entropy_with_logits(here, target, pos_weight=torch.tensor(_RARE)),
+                "here": F.binary_cross_entropy_with_logits(here, target, pos_weight=rare),
                 "somewhere": F.binary_cross_entropy_with_logits(somewhere, is_defect[indices]),
                 "kind": F.cross_entropy(kind[target > 0], kinds[indices, None].expand_as(target)[target > 0]),
             }
@@ -62,7 +63,8 @@ def teach_eyes(
             return losses | {"loss": weighted + _KIND_WEIGHT * losses["kind"]}
 
         fit(
-            *(head, schedule, losses_of, lambda: judge_eyes(head, drawings, validation), folder / f"head-{number}"),
+            *(head, schedule, losses_of, lambda: judge_eyes(head, drawings, validation, DEVICE)),
+            folder / f"head-{number}",
             seed=seed + _SEEDS_APART * number,
             progress=progress,
         )
@@ -72,7 +74,6 @@ def teach_eyes(
         teach(number, head)
 
 
-@torch.inference_mode()
 def see(eyes: Eyes, drawings: Drawings, indices: NDArray[np.intp]) -> list[torch.Tensor]:
     """What the eyes make of N drawings.
 
@@ -80,16 +81,23 @@ def see(eyes: Eyes, drawings: Drawings, indices: NDArray[np.intp]) -> list[torch
         What they hand on, (N, 100, C) in float16, and the three logits, as `Eyes.look` returns them.
     """
     parts = []
-    for start in range(0, len(indices), 64):
-        tokens, *logits = eyes.look(*drawings.take(indices[start : start + 64]))
-        # Handed on part by part: of all drawings together it would not fit into memory in float32.
-        parts.append((eyes.hand_on(tokens, *logits).flatten(2).transpose(1, 2).half(), *logits))
+    eyes.to(DEVICE)
+    with torch.inference_mode():
+        for start in range(0, len(indices), 64):
+            tokens, *logits = eyes.look(*_taken(drawings, indices[start : start + 64]))
+            # Handed on part by part: of all drawings together it would not fit into memory in float32.
+            handed_on = eyes.hand_on(tokens, *logits).flatten(2).transpose(1, 2).half()
+            parts.append([tensor.cpu() for tensor in (handed_on, *logits)])
+    eyes.cpu()
     return [torch.cat(tensors) for tensors in zip(*parts, strict=True)]
 
 
 @torch.inference_mode()
 def judge_eyes(
-    look: Callable[..., tuple[torch.Tensor, ...]], drawings: Drawings, indices: NDArray[np.intp]
+    look: Callable[..., tuple[torch.Tensor, ...]],
+    drawings: Drawings,
+    indices: NDArray[np.intp],
+    device: torch.device | str = "cpu",
 ) -> dict[str, float]:
     """How well defects are told and found: AUROC of the picture, share whose strongest token shows the defect.
 
@@ -97,14 +105,15 @@ def judge_eyes(
         look: `Eyes.look`, or a head of them.
         drawings: All drawings.
         indices: Those to look at.
+        device: Where the eyes are.
     """
     from sklearn.metrics import roc_auc_score
 
     if not len(indices):
         return {}
     batches = (indices[start : start + 64] for start in range(0, len(indices), 64))
-    logits = zip(*(look(*drawings.take(batch))[1:] for batch in batches), strict=True)
-    here_NT, kind_NTK, somewhere_N = map(torch.cat, logits)
+    logits = zip(*(look(*_taken(drawings, batch, device))[1:] for batch in batches), strict=True)
+    here_NT, kind_NTK, somewhere_N = (torch.cat(each).cpu() for each in logits)
     rows = [drawings.rows[i] for i in indices]
     truth = np.array([row["label"] == "defect" for row in rows])
     strongest = here_NT.argmax(1).numpy()
@@ -118,3 +127,8 @@ def judge_eyes(
         "validation_pointing": float(drawings.here[indices][each, strongest][truth].mean()),
         "validation_kind": float(named[truth].mean()),
     }
+
+
+def _taken(drawings: Drawings, indices: NDArray[np.intp], device: torch.device | str = DEVICE) -> list[torch.Tensor]:
+    """What is sensed in some drawings, where it is looked at."""
+    return [tensor.to(device) for tensor in drawings.take(indices)]

@@ -19,6 +19,10 @@ _AVERAGED = 0.99
 to a point of AUROC on watched categories (the eyes), and in the end no worse."""
 
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+"""Where the stages learn."""
+
+
 @dataclass(frozen=True)
 class Schedule:
     """How long and how fast a stage learns.
@@ -56,7 +60,7 @@ def fit(
     """Train a module, or go on where a run was stopped; what is left in it is the running mean of its weights.
 
     Args:
-        module: What is trained, all of it.
+        module: What is trained, all of it; on `DEVICE` until it returns, then on the CPU.
         schedule: As above.
         losses_of: Losses of one batch, drawn by the generator that it is given; `loss` is minimised.
         validate: Figures of the running mean at each checkpoint.
@@ -68,6 +72,7 @@ def fit(
     from tqdm import tqdm
 
     folder.mkdir(parents=True, exist_ok=True)
+    module.to(DEVICE)
     checkpoint, metrics = folder / "checkpoint.pt", folder / "metrics.jsonl"
     optimizer = torch.optim.AdamW(
         [
@@ -79,7 +84,7 @@ def fit(
     average = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(_AVERAGED))
     first = 0
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         module.load_state_dict(state["weights"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
@@ -109,3 +114,4 @@ def fit(
             bar.set_postfix({name: f"{value:.3f}" for name, value in record.items() if name != "step"})
             append_metrics(metrics, record)
     module.load_state_dict(average.module.state_dict())
+    module.cpu()

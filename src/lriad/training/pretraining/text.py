@@ -31,7 +31,7 @@ from lriad.prompt import (
     how_unusual,
 )
 from lriad.training.pretraining.evidence import Evidence
-from lriad.training.pretraining.loop import Schedule, fit
+from lriad.training.pretraining.loop import DEVICE, Schedule, fit
 
 NAMES = """
 anchor arm axle badge bag ball bar bead bearing belt blade block board bolt bottle bowl box bracket brick bush
@@ -231,6 +231,9 @@ class _Batch:
     kind: torch.Tensor  # (N,), index into KINDS, -100 where none is named
     unusual: torch.Tensor  # (N,), index into UNUSUAL, -100 where the prompt does not say
 
+    def to(self, device: torch.device) -> _Batch:
+        return _Batch(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+
 
 def _collate(processor: Any, lessons: Sequence[Lesson], rng: np.random.Generator) -> _Batch:
     tokenizer, image = processor.tokenizer, processor.image_token
@@ -342,9 +345,9 @@ def teach_text(
     core = model.model
 
     def losses(chosen: NDArray[np.intp], rng: np.random.Generator) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        batch = _collate(processor, [lessons[i] for i in chosen], rng)
+        batch = _collate(processor, [lessons[i] for i in chosen], rng).to(DEVICE)
         embeddings = core.get_input_embeddings()(batch.ids)
-        projected = core.multi_modal_projector(handed_on[chosen].float())
+        projected = core.multi_modal_projector(handed_on[chosen].to(DEVICE).float())
         embeddings = embeddings.masked_scatter((batch.ids == model.config.image_token_id)[..., None], projected)
         hidden = core.language_model(inputs_embeds=embeddings, use_cache=False).last_hidden_state
         scored = batch.labels[:, 1:] != -100
@@ -380,7 +383,9 @@ def teach_text(
             parts = [losses(chosen[i : i + size], rng) for i in range(0, len(chosen), size)]
             truth = [lessons[i].row["label"] == "defect" for i in chosen]
             figures[f"{name}_text"] = float(np.mean([part["text"].item() for part, _ in parts]))
-            figures[f"{name}_auroc"] = float(roc_auc_score(truth, torch.cat([logits for _, logits in parts]).numpy()))
+            figures[f"{name}_auroc"] = float(
+                roc_auc_score(truth, torch.cat([logits for _, logits in parts]).cpu().numpy())
+            )
         return figures
 
     learned = nn.ModuleDict(
