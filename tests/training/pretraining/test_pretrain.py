@@ -1,6 +1,7 @@
 import importlib
 import json
 import shutil
+from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
 
@@ -314,6 +315,16 @@ def test_the_threshold_is_that_of_the_best_balanced_accuracy():
         return said[truth].mean() + (~said[~truth]).mean()
 
     assert balanced(module.best_threshold(truth, score)) == max(balanced(value) for value in score)
+
+
+def test_without_products_the_words_learn_from_the_rest(finished, tmp_path):
+    output, _ = finished
+    seen = module.perceive(output, CONFIG, False)
+    none = np.array([], np.intp)
+    bare = replace(seen, parts=(*seen.parts[:3], none, none))
+    module.teach_words(bare, CONFIG, tmp_path / "run", tmp_path / "policy", False)
+    assert [file.name for file in (tmp_path / "run").iterdir()] == ["text"]
+    assert load_policy(str(tmp_path / "policy"), device="cpu").policy_sha256
 
 
 def test_other_settings_need_another_folder(finished):

@@ -140,7 +140,7 @@ def lessons_from(
         evidence: What memories say of each.
     """
     score_N = suspicion_of(here_NT, somewhere_N)
-    truth_N = np.array([row["label"] == "defect" for row in rows])
+    truth_N = np.array([row["label"] == "defect" for row in rows], bool)
     doubtful_N = least_sure(score_N, truth_N, doubtful_share)
     beside_N = doubtful_N.copy()
     if compared := [i for i, each in enumerate(evidence) if each]:
