@@ -87,7 +87,7 @@ class Case:
             model=policy.model,
             reward_funcs=[format_reward, accuracy_reward],
             args=args,
-            train_dataset=training_dataset(self.samples, recipe),
+            train_dataset=training_dataset(self.samples, recipe, {}),
             processing_class=policy.processor,
             peft_config=lora_config(recipe),
         )

@@ -3,10 +3,10 @@
     python experiments/cold_start.py --output runs/cold-start
     python experiments/evidence.py --policy runs/cold-start --output runs/cold --results docs/results/cold-start
 
-The shipped words were taught to judge by 1,600 steps on 50,000 drawings, half of them defective. These learn for an
-eighth of that on a ninth of the drawings, behind the shipped eyes: completions keep to the format, and the verdict is
-more guessed than read, as a general vision-language model's is that has never seen an inspection. Ten minutes on two
-cores.
+The shipped words were taught to judge by 1,600 steps on 50,000 drawings, half of them defective. These learn for a
+third of that on a ninth of the drawings, behind the shipped eyes: completions keep to the format, and what the eyes
+hand on is only half understood. A dozen minutes on two cores. (After 200 steps three completions of five could not be
+parsed yet.)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lriad.training.pretraining.drawings import Drawings, defective_cells, draw,
 from lriad.training.pretraining.eyes import see
 from lriad.training.pretraining.pretrain import Impressions, eyes_categories, teach_words
 
-IMAGES, STEPS = 100, 200
+IMAGES, STEPS = 100, 500
 """Drawings a category, and steps of the words' schedule."""
 
 

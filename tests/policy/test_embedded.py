@@ -44,6 +44,28 @@ def test_answers_follow_the_format_and_beat_chance_by_far(policy, parts):
     assert balanced >= 0.8, "docs/results.md measures it on more images"
 
 
+def answers(policy, parts):
+    prompts = [policy.encode(image, name) for image, name, _ in parts]
+    fast = [answer.p_defect for answer in policy.fast(prompts)]
+    return fast, [completion.text for completion in policy.reason(prompts, max_new_tokens=64)]
+
+
+def test_in_half_precision_it_judges_much_the_same(policy, parts):
+    whole, _ = answers(policy, parts)
+    half, _ = answers(load_policy("embedded", device="cpu", dtype="bfloat16"), parts)
+    assert half == pytest.approx(whole, abs=0.25)
+    assert half != whole
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_it_says_what_it_says_on_a_cpu(policy, parts):
+    there = load_policy("embedded")
+    assert (there.device.type, there.dtype) == ("cuda", policy.dtype)
+    (p, texts), (p_there, texts_there) = answers(policy, parts), answers(there, parts)
+    assert p_there == pytest.approx(p, abs=1e-3)
+    assert sum(a == b for a, b in zip(texts, texts_there, strict=True)) >= 0.9 * len(texts)
+
+
 def test_five_lines_of_python(tmp_path, parts):
     image, name, _ = parts[0]
     image.save(tmp_path / "part.jpg")

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,25 @@ def test_every_family_trains_its_q_and_v_and_nothing_else(model_dir, parts, tmp_
     assert json.loads((run / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"] == str(
         model_dir
     )
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_every_family_trains_on_a_gpu(model_dir, parts, tmp_path, dtype):
+    run = train(recipe_for(model_dir, parts, tmp_path / "run", dtype=dtype))
+    losses = [line["loss"] for line in metrics_of(run) if "loss" in line]
+    assert len(losses) == 2
+    assert all(map(math.isfinite, losses))
+    after = load_policy(str(run))
+    assert after.device.type == "cuda"
+    assert any(weights.any() for name, weights in after.model.named_parameters() if "lora_B" in name)
+
+
+@pytest.mark.gpu
+def test_the_embedded_policy_trains_on_a_gpu(parts, tmp_path):
+    changes = {"reward": "focal", "group_size": 2, "completions_per_device": 4, "max_completion_tokens": 80}
+    run = train(recipe_for("embedded", parts, tmp_path / "run", dtype="auto", **changes))
+    assert [line["step"] for line in metrics_of(run) if "loss" in line] == [1, 2]
 
 
 def test_advantages_are_those_of_the_captured_rewards(tmp_path, parts, tiny_policy_dir):

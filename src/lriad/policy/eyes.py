@@ -224,7 +224,7 @@ def _likeness(features: Tensor) -> Tensor:
     """
     size = features.shape[-1]
     directions = F.normalize(_rows(features), dim=2)
-    similar = directions @ directions.transpose(1, 2) + _apart(size, features.device)
+    similar = directions @ directions.transpose(1, 2) + _apart(size, features.device).to(features.dtype)
     # Sorting for the k nearest would take ten times as long on a CPU.
     smooth = [(similar * k).logsumexp(-1) / k - math.log(size * size) / k for k in _SOFTNESS]
     alike = torch.stack([similar.amax(-1), *smooth], 1)

@@ -128,7 +128,8 @@ def load_policy(
         name: See `resolve_source`.
         adapter: Folder of a PEFT adapter to put on top.
         device: Such as `cpu`, `cuda:0`; None takes the best there is.
-        dtype: `float32`, `bfloat16` or `float16`; None or `auto` takes bfloat16 where a GPU has it, float32 else.
+        dtype: `float32`, `bfloat16` or `float16`; None or `auto` takes bfloat16 where a GPU has it, float32 else, and
+            for policies of the embedded one's kind, which are small and whose probabilities were measured so.
         attention: `sdpa`, `flash_attention_2` or `eager`; None or `auto` takes FlashAttention 2 where it is installed
             and the device is a GPU, SDPA else.
         max_pixels: Bound on an image's pixels, for processors of the Qwen-VL kind; None takes what a run was
@@ -144,7 +145,7 @@ def load_policy(
     if source.adapter and not (Path(source.adapter) / "adapter_model.safetensors").is_file():
         raise LriadError(f"adapter {source.adapter!r}: no adapter_model.safetensors there; only safetensors are loaded")
     device = device or default_device()
-    model, processor = _load_base(source.base, name, device, _dtype(dtype, device), attention)
+    model, processor = _load_base(source.base, name, device, dtype, attention)
     set_max_pixels(processor, max_pixels or source.max_pixels or MAX_PIXELS)
     adapter_weights = None
     if source.adapter:
@@ -182,19 +183,21 @@ def _operating_point(base: Path) -> dict[str, float]:
     return point
 
 
-def _load_base(base: str, name: str, device: str, dtype: torch.dtype, attention: str | None) -> tuple[Any, Any]:
+def _load_base(base: str, name: str, device: str, dtype: str | None, attention: str | None) -> tuple[Any, Any]:
     from safetensors import SafetensorError
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     if Path(base).is_dir() and not weight_files(base):
         raise LriadError(f"policy {name!r}: no *.safetensors in {base}; only safetensors are loaded, convert it first")
-    settings: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "trust_remote_code": False}
+    wanted = _dtype(dtype, device)
     try:
         if not Path(base).is_dir() and _is_hub_adapter(base):
             raise LriadError(f"policy {name!r}: is an adapter on the hub; download it and give its folder")
-        _import_eyes(base)
+        if _import_eyes(base) and dtype in (None, "auto"):
+            wanted = torch.float32
+        settings: dict[str, Any] = {"dtype": wanted, "use_safetensors": True, "trust_remote_code": False}
         processor = AutoProcessor.from_pretrained(base, trust_remote_code=False)
-        model = _with_attention(AutoModelForImageTextToText, base, attention, dtype, settings)
+        model = _with_attention(AutoModelForImageTextToText, base, attention, wanted, settings)
         model.to(device)
     except (ValueError, OSError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         hint = "" if Path(base).is_dir() else " (no such folder here; taken for a hub id)"
@@ -205,23 +208,25 @@ def _load_base(base: str, name: str, device: str, dtype: torch.dtype, attention:
     return model, processor
 
 
-def _import_eyes(base: str) -> None:
-    """Make the embedded policy's tower known to timm, where this is a policy of its kind."""
+def _import_eyes(base: str) -> bool:
+    """Make the embedded policy's tower known to timm, where this is a policy of its kind; returns whether it is."""
     from transformers import PreTrainedConfig
 
     from lriad.policy.architecture import EYES
 
     vision = PreTrainedConfig.get_config_dict(base)[0].get("vision_config")
-    if isinstance(vision, dict) and vision.get("architecture") == EYES:
-        from lriad.policy.eyes import Eyes
+    if not (isinstance(vision, dict) and vision.get("architecture") == EYES):
+        return False
+    from lriad.policy.eyes import Eyes
 
-        size = vision.get("model_args") or {}
-        width = Eyes.channels(size.get("kinds", 0))
-        if vision.get("hidden_size") != width:
-            raise LriadError(
-                f"policy {base}: its eyes hand on {vision.get('hidden_size')} channels, those of this version {width}; "
-                "use the version of lriad that it was made with, or train it anew"
-            )
+    size = vision.get("model_args") or {}
+    width = Eyes.channels(size.get("kinds", 0))
+    if vision.get("hidden_size") != width:
+        raise LriadError(
+            f"policy {base}: its eyes hand on {vision.get('hidden_size')} channels, those of this version {width}; "
+            "use the version of lriad that it was made with, or train it anew"
+        )
+    return True
 
 
 def _is_hub_adapter(base: str) -> bool:
