@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,12 +30,12 @@ IMAGES, STEPS = 100, 500
 """Drawings a category, and steps of the words' schedule."""
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("runs/cold-start"), help="the policy's folder")
     parser.add_argument("--steps", type=int, default=STEPS, help="of the words' schedule")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.output.exists():
         raise LriadError(f"{options.output}: is there already; give another --output")
     work = options.output.with_name(f"{options.output.name}-work")
