@@ -74,7 +74,12 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 ABLATION_SEEDS = 2
 LONG_STEPS = 240
 LONG_METHODS = {
-    f"{name}, {LONG_STEPS} updates": METHODS[name] | {"steps": LONG_STEPS} for name in ("accuracy", "focal")
+    f"{name}, {LONG_STEPS} updates": settings | {"steps": LONG_STEPS}
+    for name, settings in {
+        "accuracy": ACCURACY,
+        "focal": FOCAL,
+        **{f"focal, gamma {gamma:g}": FOCAL | {"gamma": gamma} for gamma in (0.0, 1.0)},
+    }.items()
 }
 """Nearly three times through the training images, where 60 updates see two thirds of them."""
 

@@ -56,8 +56,7 @@ RESULTS = Path(__file__).parents[1] / "docs" / "results"
 LEVEL = 0.95
 COMPARISONS = (("focal", "accuracy"), ("focal", "paper"), ("focal", "warm start"), ("accuracy", "warm start"))
 LONG_COMPARISONS = tuple(
-    (f"{a}, {LONG_STEPS} updates", b if b == "warm start" else f"{b}, {LONG_STEPS} updates")
-    for a, b in (("focal", "accuracy"), ("focal", "warm start"), ("accuracy", "warm start"))
+    (a, b) for a in LONG_METHODS for b in (f"accuracy, {LONG_STEPS} updates", "warm start") if a != b
 )
 BALANCED_COMPARISONS = ((BALANCED, PLAIN_BALANCED), (BALANCED, "warm start"), (PLAIN_BALANCED, "accuracy"))
 DIFFERENCES = ("balanced_accuracy", "recall", "false_positive_rate", "auroc", "recall_at_fpr_5")
@@ -337,8 +336,9 @@ def draw(summary: Mapping[str, Any], file: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    names = ["warm start", *METHODS]
-    figure, panels = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    done = {name for figures in summary["methods"].values() for name in figures}
+    names = [name for name in ("warm start", *METHODS, *LONG_METHODS) if name in done]
+    figure, panels = pyplot.subplots(1, 2, figsize=(11, 3.6), layout="constrained")
     for axes, metric in zip(panels, WITH_INTERVAL, strict=True):
         for number, way in enumerate(ALL_WAYS):
             for place, name in enumerate(names):
@@ -351,7 +351,7 @@ def draw(summary: Mapping[str, Any], file: Path) -> None:
                 low, high = figures["interval"] or (figures["mean"], figures["mean"])
                 bars = [[max(0.0, mean - 100 * low)], [max(0.0, 100 * high - mean)]]
                 axes.errorbar([x], [mean], bars, fmt="D", color=colour, capsize=3, markersize=5)
-        axes.set_xticks(range(len(names)), names)
+        axes.set_xticks(range(len(names)), [name.replace(", ", ",\n") for name in names])
         axes.set_ylabel(f"{HEADINGS[metric]} (%)")
         axes.grid(axis="y", alpha=0.3)
     for number, way in enumerate(ALL_WAYS):
