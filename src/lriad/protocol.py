@@ -144,7 +144,8 @@ def run_direction(
         "progress": True,
         "batch_size": 16,
     }
-    base = load_policy(recipe.policy, dtype=recipe.dtype, attention=recipe.attention, max_pixels=recipe.max_pixels)
+    loaded: dict[str, Any] = {"dtype": recipe.dtype, "attention": recipe.attention, "max_pixels": recipe.max_pixels}
+    base = load_policy(recipe.policy, **loaded)
     before = evaluate_policy(test, folder / "before", policy=base, **settings)
     known: dict[str, Evaluation] = {}
     if few_shot is not None:
@@ -153,10 +154,10 @@ def run_direction(
     free_memory()
     run = train(dataclasses.replace(recipe, output=str(folder / "train")))
     free_memory()
-    after = evaluate_policy(test, folder / "after", policy=str(run), explain=explain, **settings)
+    trained = load_policy(str(run), **loaded)
+    after = evaluate_policy(test, folder / "after", policy=trained, explain=explain, **settings)
     if few_shot is not None:
-        free_memory()
-        known["after"] = _with_memories(few_shot, folder / f"after-{few_shot.good}-good", policy=str(run), **settings)
+        known["after"] = _with_memories(few_shot, folder / f"after-{few_shot.good}-good", policy=trained, **settings)
     with_good = None if few_shot is None else FewShot(few_shot.good, **known)
     return Direction(recipe.data, test_on, before, after, run, with_good)
 

@@ -130,7 +130,8 @@ class Recipe:
         lora_alpha: Scale of the adapter (paper: 16).
         lora_dropout: Dropout of the adapter's input, in [0, 1) (paper: 0.1).
         lora_targets: Layers of the language model that are adapted (paper: Q and V).
-        dtype: `bfloat16` (paper), `float32`, or `auto`: bfloat16 where the hardware has it.
+        dtype: `bfloat16` (paper), `float32`, or `auto`: bfloat16 where the hardware has it, but for policies of
+            the embedded one's kind.
         attention: `flash_attention_2` (paper), `sdpa`, `eager`, or `auto`: SDPA, which lets completions share their
             prompt (`lriad.training.shared_prefix`).
         gradient_checkpointing: Recompute activations to save memory (paper: off).

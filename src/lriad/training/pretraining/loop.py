@@ -17,8 +17,6 @@ SAVE_EVERY = 100
 _AVERAGED = 0.99
 """Decay of the running mean of the weights, which is what a stage leaves: most of the way it is ahead of them, by up
 to a point of AUROC on watched categories (the eyes), and in the end no worse."""
-
-
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 """Where the stages learn."""
 
