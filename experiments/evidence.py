@@ -44,6 +44,7 @@ from _runs import (
     finished,
     plan,
     policy_sha256,
+    shipped_recipe,
     write_whole,
 )
 
@@ -291,7 +292,7 @@ are open, where 'textures' is nearly solved before and after.
 {describe_data(runs)}
 
 - `accuracy`: plain GRPO. `paper`: Eq. 4 literally, read as `signed`. `focal`: ours, class factor
-  `{METHODS["focal"]["class_factor"]}`.
+  `{METHODS["focal"]["class_factor"]}`, gamma {shipped_recipe().gamma:g} unless a name says otherwise.
 - In percent, mean over the seeds, all test images pooled. In brackets: 95 % interval of the mean, Student's t over the
   runs.
 - Differences are paired by seed and way; their intervals are Student's t over the pairs. They tell the luck of training
@@ -335,16 +336,17 @@ def draw(summary: Mapping[str, Any], file: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    ways = [way for way in ALL_WAYS if way in summary["methods"]]
     done = {name for figures in summary["methods"].values() for name in figures}
     names = [name for name in ("warm start", *METHODS, *LONG_METHODS) if name in done]
     figure, panels = pyplot.subplots(1, 2, figsize=(11, 3.6), layout="constrained")
     for axes, metric in zip(panels, WITH_INTERVAL, strict=True):
-        for number, way in enumerate(ALL_WAYS):
+        for number, way in enumerate(ways):
             for place, name in enumerate(names):
                 figures = summary["methods"].get(way, {}).get(name, {}).get(metric)
                 if figures is None:
                     continue
-                x, mean, colour = place + 0.2 * (number - (len(ALL_WAYS) - 1) / 2), 100 * figures["mean"], f"C{number}"
+                x, mean, colour = place + 0.2 * (number - (len(ways) - 1) / 2), 100 * figures["mean"], f"C{number}"
                 values = [100 * value for value in figures["values"]]
                 axes.plot([x + 0.07] * len(values), values, "o", color=colour, alpha=0.45, markersize=4)
                 low, high = figures["interval"] or (figures["mean"], figures["mean"])
@@ -353,9 +355,9 @@ def draw(summary: Mapping[str, Any], file: Path) -> None:
         axes.set_xticks(range(len(names)), [name.replace(", ", ",\n") for name in names])
         axes.set_ylabel(f"{HEADINGS[metric]} (%)")
         axes.grid(axis="y", alpha=0.3)
-    for number, way in enumerate(ALL_WAYS):
+    for number, way in enumerate(ways):
         panels[0].plot([], [], "D", color=f"C{number}", label=way)
-    panels[0].legend(fontsize=8)
+    figure.legend(loc="outside upper center", ncols=len(ALL_WAYS), fontsize=8)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=110)
     pyplot.close(figure)
