@@ -357,7 +357,8 @@ def draw(summary: Mapping[str, Any], file: Path) -> None:
         axes.grid(axis="y", alpha=0.3)
     for number, way in enumerate(ways):
         panels[0].plot([], [], "D", color=f"C{number}", label=way)
-    figure.legend(loc="outside upper center", ncols=len(ALL_WAYS), fontsize=8)
+    if ways:
+        figure.legend(loc="outside upper center", ncols=len(ways), fontsize=8)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=110)
     pyplot.close(figure)
