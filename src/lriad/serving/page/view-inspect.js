@@ -78,7 +78,9 @@ export function createInspect() {
   product.addEventListener("input", describeProduct);
   document.addEventListener("station", ({ detail }) => {
     products.replaceChildren(...detail.products.map(({ object_name }) => h("option", { value: object_name })));
-    if (!product.value && !unnamed.length && detail.products.length === 1) product.value = detail.products[0].object_name;
+    // Not where somebody is about to type: the name would stand before what is typed.
+    const isFree = !product.value && !unnamed.length && document.activeElement !== product;
+    if (isFree && detail.products.length === 1) product.value = detail.products[0].object_name;
     describeProduct();
   });
 
