@@ -175,6 +175,22 @@ def test_a_folder_is_sent_whole_and_a_busy_station_is_asked_again(address, open_
     assert len(inspections(address, object="leather of a folder")) == len(pictures)
 
 
+def test_the_only_product_is_filled_in_but_not_where_somebody_is_about_to_type(address, open_page):
+    page = open_page(address)
+    told = """async () => {
+        const detail = await (await fetch("api/station")).json();
+        detail.products = [{ ...detail.products[0], object_name: "gear" }];
+        document.dispatchEvent(new CustomEvent("station", { detail }));
+    }"""
+    page.evaluate("document.querySelector('[name=product]').value = ''")
+    page.focus("[name=product]")
+    page.evaluate(told)
+    assert page.input_value("[name=product]") == ""
+    page.evaluate("document.activeElement.blur()")
+    page.evaluate(told)
+    assert page.input_value("[name=product]") == "gear"
+
+
 def test_a_verdict_that_takes_longer_than_the_station_waits_is_asked_for_again(policy, open_page, pictures, tmp_path):
     with station_at(tmp_path / "store", policy, timeout=0.001) as address:
         page = open_page(address)
