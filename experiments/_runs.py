@@ -13,7 +13,7 @@ import random
 import re
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.metadata import version
@@ -379,9 +379,10 @@ def training_figures(metrics: Path) -> dict[str, float] | None:
     from lriad.training.callbacks import read_metrics
 
     steps = [line for line in read_metrics(metrics) if "loss" in line]
+    second_half = steps[len(steps) // 2 :]
 
-    def mean(name: str) -> float | None:
-        values = [line[name] for line in steps if line.get(name) is not None]
+    def mean(name: str, lines: Sequence[Mapping[str, Any]] = steps) -> float | None:
+        values = [line[name] for line in lines if line.get(name) is not None]
         return round(sum(values) / len(values), 4) if values else None
 
     figures = {
@@ -390,6 +391,9 @@ def training_figures(metrics: Path) -> dict[str, float] | None:
         "groups_without_signal": mean("groups_without_signal"),
         "groups_replaced": mean("groups_replaced"),
         "kl_at_the_end": steps[-1].get("kl") if steps else None,
+        # As sampled, of the training images, each update alike.
+        "right_of_defects": mean("accuracy/defect", second_half),
+        "right_of_sound": mean("accuracy/normal", second_half),
     }
     return {name: value for name, value in figures.items() if value is not None}
 

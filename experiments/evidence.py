@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +56,15 @@ from lriad.evaluation.tables import COLUMNS, NO_VALUE, TextTable, percent
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 LEVEL = 0.95
 COMPARISONS = (("focal", "accuracy"), ("focal", "paper"), ("focal", "warm start"), ("accuracy", "warm start"))
-LONG_COMPARISONS = tuple(
-    (a, b) for number, a in enumerate(LONG_METHODS) for b in (*list(LONG_METHODS)[: min(number, 2)], "warm start")
+LONG_COMPARISONS = (
+    *((b, a) for a, b in combinations(LONG_METHODS, 2)),
+    *((name, "warm start") for name in LONG_METHODS),
 )
 BALANCED_COMPARISONS = ((BALANCED, PLAIN_BALANCED), (BALANCED, "warm start"), (PLAIN_BALANCED, "accuracy"))
 DIFFERENCES = ("balanced_accuracy", "recall", "false_positive_rate", "auroc", "recall_at_fpr_5")
 """Metrics whose differences are given."""
 SHIPPED = "those that ship in the package: the supervised stage's, taught to judge on drawings, half of them defective."
-OTHER = "not those that ship in the package."
+OTHER = "not those that ship in the package, but the ones in the folder that `--policy` names."
 SHOWN = (*DIFFERENCES, "accuracy", "f1_macro", "unparsable_rate", "place_right", "kind_right")
 WITH_INTERVAL = ("balanced_accuracy", "recall_at_fpr_5")
 """Metrics whose means are given with their interval, and drawn."""
@@ -257,6 +259,20 @@ def differences_table(summary: Mapping[str, Any], chosen: Sequence[tuple[str, st
     return TextTable(title, columns, rows, left=2) if rows else None
 
 
+def training_table(records: Records, names: Sequence[str]) -> TextTable | None:
+    """How often the completions of the second half of a run were right, on its own training images, in percent."""
+    rows = []
+    for way in ALL_WAYS:
+        for name in names:
+            done = [record["training"] or {} for record in of_method(records, name, way)]
+            right = [(own["right_of_defects"], own["right_of_sound"]) for own in done if "right_of_defects" in own]
+            if right:
+                defects, sound = (sum(values) / len(values) for values in zip(*right, strict=True))
+                rows.append((name, way, str(len(right)), *map(percent, (defects, sound, (defects + sound) / 2))))
+    title, columns = "Right on the training images, second half", ("", "way", "runs", "defects", "sound parts", "mean")
+    return TextTable(title, columns, rows, left=2) if rows else None
+
+
 def to_markdown(runs: Sequence[Run], records: Records, summary: Mapping[str, Any]) -> str:
     """The whole page."""
     main = ["warm start", *METHODS, *LONG_METHODS]
@@ -266,6 +282,7 @@ def to_markdown(runs: Sequence[Run], records: Records, summary: Mapping[str, Any
     tables = [
         *(methods_table(summary, way, main, f"Trained on '{a}', tested on '{b}'") for way, (a, b) in ALL_WAYS.items()),
         differences_table(summary, (*COMPARISONS, *LONG_COMPARISONS), "Differences, in points"),
+        training_table(records, list(LONG_METHODS)),
         methods_table(summary, ABLATION_WAY, ["warm start", *rare_names], f"Rare defects ({ABLATION_WAY})"),
         differences_table(summary, rare_pairs, "Differences under rare defects, in points"),
         methods_table(summary, ABLATION_WAY, ["focal", "accuracy", "paper", *ABLATIONS], f"Ablations ({ABLATION_WAY})"),

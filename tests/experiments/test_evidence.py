@@ -33,7 +33,7 @@ def record(name, way, seed, **numbers):
         "way": way,
         "seed": seed,
         "numbers": dict.fromkeys(METRICS, 0.5) | numbers,
-        "training": {"updates": 60, "updates_with_a_defect": 20},
+        "training": {"updates": 60, "updates_with_a_defect": 20, "right_of_defects": 0.6, "right_of_sound": 0.9},
         "seconds": {"train": 100.0, "test": 50.0},
     }
 
@@ -138,6 +138,20 @@ def test_students_interval():
     assert evidence.estimate([None]) is None
 
 
+def test_how_often_training_was_right_is_told_of_the_second_half(tmp_path):
+    right = [(0.1, 0.2), (None, 0.3), (0.5, 0.6), (None, 0.8)]  # an update without a defect says nothing of defects
+    lines = [
+        {"step": step, "loss": 0.0, "accuracy/normal": sound}
+        | ({} if defects is None else {"accuracy/defect": defects})
+        for step, (defects, sound) in enumerate(right, 1)
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    figures = _runs.training_figures(tmp_path / "metrics.jsonl")
+    assert (figures["updates"], figures["updates_with_a_defect"]) == (4, 2)
+    assert (figures["right_of_defects"], figures["right_of_sound"]) == (0.5, pytest.approx(0.7))
+    assert _runs.training_figures(tmp_path / "nothing.jsonl") is None
+
+
 def test_differences_are_paired_by_seed_and_way():
     done = {}
     for way, base in ((ONE, 0.7), (OTHER, 0.5)):
@@ -181,6 +195,7 @@ def test_the_page_tells_what_is_there(runs, tmp_path):
         "paper, scaled by none",
         "50.0 [50.0, 50.0]",
         "seed 1: 20 of 60",
+        " 60.00 |       90.00 | 75.00 |",
     ):
         assert words in page
     content = json.loads((tmp_path / "evidence.json").read_text())
