@@ -34,6 +34,9 @@ results: setup ## Measure everything in docs/results (a day; goes on where it wa
 	$(BIN)/python experiments/heatmap.py
 	$(BIN)/python experiments/ceiling.py
 	$(BIN)/python experiments/evidence.py --jobs 2
+	[ -d runs/cold-start ] || $(BIN)/python experiments/cold_start.py --output runs/cold-start
+	$(BIN)/python experiments/evidence.py --policy runs/cold-start --output runs/cold --results docs/results/cold-start \
+		--only "warm start" accuracy paper focal --jobs 2
 	@[ -z "$$LRIAD_REAL_DATA" ] || $(BIN)/python experiments/practitioner.py --draws 3
 	@[ -z "$$LRIAD_REAL_DATA" ] || $(BIN)/python experiments/memory.py
 	@[ -z "$$LRIAD_REAL_DATA" ] || $(BIN)/python experiments/memory.py --tiles
